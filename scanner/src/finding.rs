@@ -24,7 +24,9 @@ pub use self::not_probed::{NotProbed, NotProbedCounts};
 pub use self::printable::{
     BANNER_BYTES_MAX, Banner, Printable, is_hidden, plain_text, plain_text_of, printable_banner,
 };
-pub use self::record::{HostRecord, MIDDLEBOX_REASON, NotShown, PortRecord, TcpScan};
+pub use self::record::{
+    HostRecord, MIDDLEBOX_REASON, NotShown, PortRecord, REDIRECTED_REASON, STOPPED_REASON, TcpScan,
+};
 pub use self::service::{Certificate, Http, Service, ServiceMethod, Tls};
 pub use self::weakness::{Severity, Weakness};
 use crate::port::{Port, PortSet};
@@ -127,6 +129,20 @@ pub enum Observation {
     LikelyFound {
         /// Thousandths.
         permille: u16,
+    },
+    /// A range of the host's TCP ports is redirected to one listener, so that its open ports mean nothing. A later one may go further.
+    Redirected {
+        /// Its first port.
+        first: u16,
+        /// Its last port.
+        last: u16,
+        /// How many ports that were told to be open, and in no range that was told before, lie within it.
+        open: u32,
+    },
+    /// The host, which had answered, does no more: of the ports that were silent nothing is known.
+    Stopped {
+        /// Probes that it had been sent when it answered last.
+        probes: u32,
     },
 }
 

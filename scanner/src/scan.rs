@@ -12,6 +12,7 @@ pub(crate) mod middlebox;
 mod namesakes;
 mod port_bits;
 mod recall;
+mod redirect;
 mod results;
 pub(crate) mod stretch;
 mod tries;

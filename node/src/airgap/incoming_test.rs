@@ -124,6 +124,8 @@ fn host(address: [u8; 4]) -> HostRecord {
         identity: Who::default(),
         likely_found_permille: None,
         is_target_itself: false,
+        redirected: Vec::new(),
+        stopped_after_probes: None,
     }
 }
 

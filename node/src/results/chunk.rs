@@ -242,6 +242,8 @@ mod tests {
             identity: Identity::default(),
             likely_found_permille: None,
             is_target_itself: false,
+            redirected: Vec::new(),
+            stopped_after_probes: None,
         };
         (0..hosts).map(record).collect()
     }

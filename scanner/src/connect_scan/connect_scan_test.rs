@@ -416,6 +416,20 @@ fn a_host_that_answers_on_everything_is_left_alone_after_a_few_ports() {
     }
 }
 
+/// The ranges that were told to be redirected, as they were told last.
+fn redirected(run: &FakeRun) -> Vec<(u16, u16)> {
+    let told = run.findings.iter().filter_map(|finding| match finding.observation {
+        Observation::Redirected { first, last, .. } => Some((first, last)),
+        _ => None,
+    });
+    let told: Vec<(u16, u16)> = told.collect();
+    let is_whole = |(first, last): &&(u16, u16)| {
+        !told.iter().any(|other| other != &(*first, *last) && other.0 <= *first && other.1 >= *last)
+    };
+    let whole: BTreeSet<(u16, u16)> = told.iter().filter(is_whole).copied().collect();
+    whole.into_iter().collect()
+}
+
 #[test]
 fn a_host_of_which_a_range_of_ports_answers_is_left_alone_as_well() {
     let host: IpAddr = "10.0.0.3".parse().unwrap();
@@ -424,7 +438,9 @@ fn a_host_of_which_a_range_of_ports_answers_is_left_alone_as_well() {
         let network = FakeNetwork { hosts, ..FakeNetwork::default() };
         let run = network.run(&mut scan(spec("10.0.0.3", "1-1024")));
         let (open, middleboxes, _) = judged(&run);
-        assert_eq!((middleboxes, run.tally.open_ports), (vec![host], 0));
+        let told = redirected(&run);
+        assert_eq!((middleboxes.len(), run.tally.open_ports, told.len()), (0, 0, 1), "{told:?}");
+        assert!(told[0].0 == 1 && told[0].1 >= 1023, "{told:?}");
         assert!(open < 800, "{open} ports were asked");
         assert!(run.findings.iter().all(|finding| !matches!(finding.observation, Observation::Ports { .. })));
     }
@@ -460,7 +476,42 @@ fn dozens_of_real_listeners_below_1024_are_a_machines_own_and_a_range_that_answe
         let boxed = FakeHost { open, drops_rest: !others, ..FakeHost::default() };
         let network = FakeNetwork { hosts: BTreeMap::from([(host, boxed)]), ..FakeNetwork::default() };
         let run = network.run(&mut scan(spec("10.0.0.3", ports)));
-        assert_eq!((judged(&run).1, run.tally.open_ports), (vec![host], 0), "{ports}");
+        assert_eq!((judged(&run).1.len(), run.tally.open_ports), (0, 0), "{ports}");
+        assert_eq!(redirected(&run).len(), 1, "{ports}");
+    }
+}
+
+#[test]
+fn what_is_open_outside_of_a_redirected_range_is_a_hosts_own() {
+    let host: IpAddr = "10.0.0.3".parse().unwrap();
+    let own = [22, 443, 3306, 8080, 8081, 30_000];
+    for (range, ports) in [
+        (1..=1023, "1-1023,8080"),
+        (1..=1023, "-"),
+        (1..=300, "1-10000"),
+        (1024..=65_535, "1-2048"),
+        (1024..=65_535, "-"),
+        (1024..=65_535, "22,80,443,8080,8443,30000"),
+        (1100..=65_535, "1-1500"),
+        (5000..=20_000, "-"),
+    ] {
+        for drops_rest in [false, true] {
+            let open: BTreeSet<u16> = range.clone().chain(own).collect();
+            let redirects = FakeHost { open, drops_rest, ..FakeHost::default() };
+            let network = FakeNetwork { hosts: BTreeMap::from([(host, redirects)]), ..FakeNetwork::default() };
+            let run = network.run(&mut scan(ScanSpec { retries: Some(1), ..spec("10.0.0.3", ports) }));
+            let asked: PortSet = ports.parse().unwrap();
+            let is_own = |port: &&u16| !range.contains(port) && asked.contains(Port::tcp(**port));
+            let expected = own.iter().filter(is_own).count() as u64;
+            let told = redirected(&run);
+            let of = format!("{range:?} of {ports}, {drops_rest}: {told:?}");
+            assert_eq!((run.tally.open_ports, judged(&run).1.len(), told.len()), (expected, 0, 1), "{of}");
+            let is_outside = |port: &&u16| !(told[0].0..=told[0].1).contains(port);
+            assert_eq!(own.iter().filter(is_own).filter(is_outside).count() as u64, expected, "{of}");
+            let asked = run.sends.iter().map(|(_, to)| to.port()).filter(|port| range.contains(port));
+            let asked: BTreeSet<u16> = asked.collect();
+            assert!(asked.len() < 2600, "{} ports were asked: {of}", asked.len());
+        }
     }
 }
 
@@ -471,7 +522,7 @@ fn a_stretch_of_thousands_above_1024_is_no_machines_and_hundreds_are() {
         let hosts = BTreeMap::from([(host, FakeHost { open, drops_rest, ..FakeHost::default() })]);
         let network = FakeNetwork { hosts, ..FakeNetwork::default() };
         let run = network.run(&mut scan(ScanSpec { retries: Some(1), ..spec("10.0.0.3", ports) }));
-        (judged(&run), run.tally.open_ports)
+        (judged(&run), run.tally.open_ports, redirected(&run))
     };
     let own = [22, 80, 1433, 50_000];
     for (range, ports) in [
@@ -483,8 +534,11 @@ fn a_stretch_of_thousands_above_1024_is_no_machines_and_hundreds_are() {
     ] {
         for drops_rest in [false, true] {
             let open = range.clone().chain(own).collect();
-            let ((_, middleboxes, _), counted) = judged_of(open, drops_rest, ports);
-            assert_eq!((middleboxes, counted), (vec![host], 0), "{range:?} of {ports}, {drops_rest}");
+            let ((_, middleboxes, _), counted, told) = judged_of(open, drops_rest, ports);
+            let asked: PortSet = ports.parse().unwrap();
+            let expected = own.iter().filter(|port| asked.contains(Port::tcp(**port)) && !range.contains(port)).count();
+            let found = (middleboxes.len(), counted, told.len());
+            assert_eq!(found, (0, expected as u64, 1), "{range:?} of {ports}, {drops_rest}: {told:?}");
         }
     }
     let in_row = |first: u16, count: u16| (first..first + count).collect::<Vec<_>>();
@@ -500,8 +554,9 @@ fn a_stretch_of_thousands_above_1024_is_no_machines_and_hundreds_are() {
             let open: BTreeSet<u16> = open.iter().copied().chain(own).collect();
             let asked: PortSet = ports.parse().unwrap();
             let expected = open.iter().filter(|port| asked.contains(Port::tcp(**port))).count();
-            let ((found, middleboxes, _), counted) = judged_of(open, drops_rest, ports);
+            let ((found, middleboxes, _), counted, told) = judged_of(open, drops_rest, ports);
             assert_eq!((found, middleboxes.len(), counted), (expected, 0, expected as u64), "{ports}, {drops_rest}");
+            assert!(told.is_empty(), "{ports}: {told:?}");
         }
     }
 }

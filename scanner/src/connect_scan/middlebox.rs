@@ -1,12 +1,14 @@
 //! Hosts that may answer on every port, put to the test of [`crate::scan::middlebox`] by connections.
 
+use std::ops::RangeInclusive;
+
 use super::host::{Host, HostPhase};
 use super::{ConnectScan, Flight};
 use crate::finding::{Observation, PortState};
 use crate::plan::Plan;
 use crate::port::Port;
 use crate::scan::discovery::DiscoveryPort;
-use crate::scan::middlebox::{self, HANDFUL, Trial, TrialState};
+use crate::scan::middlebox::{self, HANDFUL, Trial, Verdict};
 use crate::slot_map::Key;
 
 impl Host {
@@ -32,16 +34,16 @@ pub(super) fn next_trial(plan: &Plan, host: &mut Host) -> Option<DiscoveryPort> 
 
 impl ConnectScan {
     /// A port has answered: a host that has a handful of open ones and hardly a closed one is put to the test at once, one with
-    /// dozens of them below 1024 or in a stretch above to another test, and one has failed that has more of those than there can be.
+    /// dozens of them below 1024 or in a stretch above to another test, and of one that has more of those than there can be they are left
+    /// out.
     pub(super) fn count_port(&mut self, key: Key, port: Port, state: PortState) {
         let Some(host) = self.hosts.get_mut(key) else { return };
         host.opened += u32::from(state == PortState::Open);
         host.closed += u32::from(state == PortState::Closed);
         host.privileged.note(port.number, state);
         host.stretches.note(port.number, state);
-        if host.privileged.are_too_many() {
-            host.trial = Some(Trial::failed());
-            return self.leave_alone(key);
+        if let Some(range) = host.stretches.too_many(host.privileged, &host.heard, &self.plan.spec().ports) {
+            return self.redirect(key, range);
         }
         if host.opened >= HANDFUL {
             self.begin_trial(key, false);
@@ -54,6 +56,9 @@ impl ConnectScan {
     }
 
     fn begin_trial(&mut self, key: Key, is_last: bool) -> bool {
+        while is_last && let Some(range) = self.hosts.get_mut(key).and_then(|host| host.stretches.grown()) {
+            self.redirect(key, range);
+        }
         let Some(host) = self.hosts.get_mut(key) else { return false };
         let ports = (host.opened, host.closed);
         let spec = self.plan.spec();
@@ -83,17 +88,39 @@ impl ConnectScan {
             Some(state) => trial.answer(number, state),
             None => trial.give_up(number),
         }
-        match trial.state() {
-            TrialState::Open => {
-                // There may be ports to be asked anew.
+        let is_over = trial.is_over();
+        if !is_over {
+            // There may be ports to be asked anew.
+            if !std::mem::replace(&mut host.queued, true) {
+                self.line.push_back(flight.host);
+            }
+            return;
+        }
+        match trial.verdict(self.plan.spec(), host.scanned.target_index, &host.stretches) {
+            Verdict::Nothing => {}
+            Verdict::Cleared => self.results.tell(host.scanned.finding(Observation::Cleared)),
+            Verdict::Everything => self.leave_alone(flight.host),
+            Verdict::Range(range) => self.redirect(flight.host, range),
+            Verdict::Next(next) => {
+                host.trial = Some(next);
                 if !std::mem::replace(&mut host.queued, true) {
                     self.line.push_back(flight.host);
                 }
             }
-            TrialState::Passed if trial.is_second() => {}
-            TrialState::Passed => self.results.tell(host.scanned.finding(Observation::Cleared)),
-            TrialState::Failed => self.leave_alone(flight.host),
         }
+    }
+
+    /// A range of a host's ports is redirected to one listener: what is open there means nothing, and no more of it is asked.
+    fn redirect(&mut self, key: Key, range: RangeInclusive<u16>) {
+        let Some(host) = self.hosts.get_mut(key) else { return };
+        let redirected = host.stretches.redirect(range);
+        let ports = &self.plan.spec().ports;
+        let asked = redirected.range.clone().filter_map(|port| ports.position(Port::tcp(port)));
+        asked.for_each(|position| host.heard.mark_answered(position));
+        host.opened -= redirected.open;
+        host.privileged = host.privileged.without(redirected.privileged);
+        self.results.tally.open_ports -= u64::from(redirected.open);
+        self.results.tell(host.scanned.finding(redirected.observation()));
     }
 
     /// A host answers on everything: its open ports mean nothing, and no more of them are asked.

@@ -51,6 +51,12 @@ pub struct HostRecord {
     /// It was asked for by a name, and its address is a target as well: it is counted with that.
     #[serde(default, deserialize_with = "if_there")]
     pub is_target_itself: bool,
+    /// Ranges of its TCP ports, first and last, that are redirected to one listener: what is open there is in no list and no count.
+    #[serde(default, deserialize_with = "if_there")]
+    pub redirected: Vec<(u16, u16)>,
+    /// It had answered and did no more: how many probes it had been sent when it answered last.
+    #[serde(default, deserialize_with = "if_there")]
+    pub stopped_after_probes: Option<u32>,
 }
 
 /// A field that older records end without: by name it is missing, by position the bytes are over.
@@ -71,6 +77,12 @@ pub enum TcpScan {
 
 /// Why an address is said to be a middlebox's.
 pub const MIDDLEBOX_REASON: &str = "ports drawn at random, where nobody listens, are open as well";
+
+/// Why a range of ports is said to be redirected.
+pub const REDIRECTED_REASON: &str = "more ports in a row are open than any machine has";
+
+/// Why a host is said to have stopped answering.
+pub const STOPPED_REASON: &str = "ports that had answered are silent; it may have banned this scanner";
 
 impl PortRecord {
     /// The port.
@@ -113,14 +125,43 @@ impl HostRecord {
         self.likely_found_permille.map(|permille| f64::from(permille) / 1000.0)
     }
 
-    /// What a reader has to know of a host that is likely to lack ports.
+    /// What a reader has to know of a host beside its ports: that it is likely to lack some, why, and which mean nothing.
     #[must_use]
-    pub fn likely_found_note(&self) -> Option<String> {
+    pub fn notes(&self) -> Vec<String> {
+        [self.stopped_note(), self.likely_found_note(), self.redirected_note()].into_iter().flatten().collect()
+    }
+
+    /// A word for each of these that is no share, with what it means.
+    #[must_use]
+    pub fn marks(&self) -> Vec<(&'static str, String)> {
+        let marks = [("stopped", self.stopped_note()), ("redirected", self.redirected_note())];
+        marks.into_iter().filter_map(|(word, note)| Some((word, note?))).collect()
+    }
+
+    /// Its redirected ports, as `1-1023`.
+    #[must_use]
+    pub fn redirected_ports(&self) -> Vec<String> {
+        let written =
+            |(first, last): &(u16, u16)| if first == last { first.to_string() } else { format!("{first}-{last}") };
+        self.redirected.iter().map(written).collect()
+    }
+
+    fn likely_found_note(&self) -> Option<String> {
         let found = self.recall_estimate()?;
-        Some(format!(
-            "probes to it were lost: about {:.0} % of its ports that answer are likely to be here",
-            100.0 * found
-        ))
+        let lost = if self.stopped_after_probes.is_some() { "" } else { "probes to it were lost: " };
+        Some(format!("{lost}about {:.0} % of its ports that answer are likely to be here", 100.0 * found))
+    }
+
+    fn redirected_note(&self) -> Option<String> {
+        let (ports, is_any) = (self.redirected_ports().join(", "), !self.redirected.is_empty());
+        is_any.then(|| {
+            format!("TCP ports {ports} lead to one listener, and open ones there mean nothing: {REDIRECTED_REASON}")
+        })
+    }
+
+    fn stopped_note(&self) -> Option<String> {
+        let probes = self.stopped_after_probes?;
+        Some(format!("it stopped answering after {probes} probes ({STOPPED_REASON}): what was silent is not known"))
     }
 
     /// How bad its worst weakness is that is not merely potential.
@@ -199,6 +240,8 @@ mod tests {
             identity: Identity { ttl: Some(64), ..Identity::default() },
             likely_found_permille: Some(430),
             is_target_itself: true,
+            redirected: vec![(1, 1023)],
+            stopped_after_probes: Some(300),
         };
         #[rustfmt::skip]
         let bytes = [
@@ -215,12 +258,17 @@ mod tests {
             1, 64, 0, 0, 0, 0, // time to live, no hardware address, vendor, name or zone
             1, 0xae, 3, // 430 thousandths of it
             1, // a target itself
+            1, 1, 0xff, 7, // ports 1 to 1023
+            1, 0xac, 2, // 300 probes
         ];
         assert_eq!(postcard::to_stdvec(&record).unwrap(), bytes);
         assert_eq!(postcard::from_bytes::<HostRecord>(&bytes).unwrap(), record);
-        let named = HostRecord { is_target_itself: false, ..record };
-        let end = bytes.len() - 1;
-        assert_eq!(postcard::from_bytes::<HostRecord>(&bytes[..end]).unwrap(), named, "as records ended last");
+        let asked = HostRecord { redirected: Vec::new(), stopped_after_probes: None, ..record };
+        let end = bytes.len() - 7;
+        assert_eq!(postcard::from_bytes::<HostRecord>(&bytes[..end]).unwrap(), asked, "as records ended last");
+        let named = HostRecord { is_target_itself: false, ..asked };
+        let end = end - 1;
+        assert_eq!(postcard::from_bytes::<HostRecord>(&bytes[..end]).unwrap(), named, "as records ended before");
         let whole = HostRecord { likely_found_permille: None, ..named };
         let end = end - 3;
         assert_eq!(postcard::from_bytes::<HostRecord>(&bytes[..end]).unwrap(), whole, "as records ended before");

@@ -241,6 +241,10 @@ impl Answers {
                 let known: PortSet = host.known.iter().map(|port| Port::tcp(*port)).collect();
                 Observation::Ports { ports: Box::new(ports.exclude(&known)), state, reason }
             }
+            Observation::Redirected { open, .. } => {
+                host.open = host.open.saturating_sub(u64::from(open));
+                observation
+            }
             Observation::Middlebox => {
                 host.is_middlebox = true;
                 observation

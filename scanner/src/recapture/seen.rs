@@ -3,6 +3,7 @@
 
 use std::collections::{BinaryHeap, HashMap};
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 use crate::finding::{Finding, HostState, Observation, PortState, Reason};
 use crate::permute::mix;
@@ -73,6 +74,12 @@ impl Seen {
                     if self.ports.contains(port) {
                         host.note_answered(self.draw(target_index, port), port.number);
                     }
+                    host
+                }
+                Observation::Redirected { first, last, open } => {
+                    let mut host = host(&mut self.hosts);
+                    host.open = host.open.saturating_sub(open);
+                    host.forget_answered(first..=last);
                     host
                 }
                 Observation::Middlebox => Host { is_middlebox: true, ..host(&mut self.hosts) },
@@ -165,6 +172,12 @@ impl Host {
         }
     }
 
+    /// What answers at a range of ports is not the host.
+    fn forget_answered(&mut self, range: RangeInclusive<u16>) {
+        self.answered.iter_mut().filter(|(_, port)| range.contains(port)).for_each(|known| *known = NONE);
+        self.answered.sort_unstable();
+    }
+
     /// Ports that it is known to answer, by address and number.
     pub(super) fn controls(&self) -> impl Iterator<Item = (IpAddr, u16)> + use<> {
         let (address, is_meant) = (self.address, !self.is_middlebox);
@@ -212,12 +225,16 @@ mod tests {
             finding(2, silent("22", Reason::AdminProhibited)),
             finding(3, port(80, PortState::Open)),
             finding(3, Observation::Middlebox),
+            finding(4, port(2000, PortState::Open)),
+            finding(4, port(2001, PortState::Open)),
+            finding(4, Observation::Redirected { first: 1024, last: 2100, open: 2 }),
         ]);
         assert_eq!(seen.found(9), Found { targets: 9, open: 2, hosts: 1 });
-        assert_eq!((seen.hosts_up(), seen.silent_count(), seen.take_silent().len()), (3, 2, 2));
+        assert!(seen.host(4).is_some_and(|host| host.controls().next().is_none()), "somebody else answers");
+        assert_eq!((seen.hosts_up(), seen.silent_count(), seen.take_silent().len()), (4, 2, 2));
         let controls: Vec<u16> = seen.controls().into_iter().map(|(_, port)| port).collect();
         assert!(controls.len() == 2 && controls.contains(&22) && controls.contains(&80));
-        assert!(seen.host(3).is_some_and(|host| host.controls().next().is_none()) && seen.host(4).is_none());
+        assert!(seen.host(3).is_some_and(|host| host.controls().next().is_none()) && seen.host(5).is_none());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::{ReportMeta, Summary, Writer};
 use crate::finding::{HostRecord, PortRecord, ServiceMethod, Severity, TcpScan, plain_text};
 
 /// Names of the columns: only ever added at the end.
-const COLUMNS: [&str; 39] = [
+const COLUMNS: [&str; 41] = [
     "address",
     "name",
     "port",
@@ -51,6 +51,8 @@ const COLUMNS: [&str; 39] = [
     "names",
     "partial",
     "recall_estimate",
+    "redirected_ports",
+    "stopped_after_probes",
 ];
 /// Where the column is that says what a report lacks.
 const PARTIAL: usize = 37;
@@ -94,6 +96,8 @@ impl<W: io::Write> Csv<W> {
         cell(row, &names.collect::<Vec<_>>().join(" "));
         cell(row, "");
         cell(row, &host.recall_estimate().map(|found| found.to_string()).unwrap_or_default());
+        cell(row, &host.redirected_ports().join(" "));
+        cell(row, &host.stopped_after_probes.map(|probes| probes.to_string()).unwrap_or_default());
         self.row.push_str("\r\n");
         self.out.write_all(self.row.as_bytes())
     }
@@ -232,7 +236,7 @@ mod tests {
         let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(out.as_slice());
         let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
         let last = rows.last().unwrap();
-        assert_eq!((last.len(), &last[PARTIAL]), (39, "partial: 1 of 2 targets was scanned to the end"));
+        assert_eq!((last.len(), &last[PARTIAL]), (41, "partial: 1 of 2 targets was scanned to the end"));
         assert_eq!((COLUMNS[PARTIAL], last.iter().filter(|cell| !cell.is_empty()).count()), ("partial", 1));
         assert!(rows[1][PARTIAL].is_empty());
         assert_eq!(
@@ -245,11 +249,19 @@ mod tests {
     fn a_host_that_is_likely_to_lack_ports_has_the_share_in_each_of_its_rows() {
         let lossy = HostRecord { likely_found_permille: Some(430), ..sample::host() };
         let rows = rows(&[lossy.clone(), HostRecord { ports: Vec::new(), ..lossy }, sample::host()]);
-        let shares: Vec<&str> = rows.iter().map(|row| row.last().unwrap().as_str()).collect();
+        let shares: Vec<&str> = rows.iter().map(|row| row[38].as_str()).collect();
         let ports = sample::host().ports.len();
         let mut expected = vec!["recall_estimate"];
         expected.extend(std::iter::repeat_n("0.43", ports + 1).chain(std::iter::repeat_n("", ports)));
         assert_eq!(shares, expected);
+    }
+
+    #[test]
+    fn what_is_redirected_and_that_a_host_fell_silent_is_in_each_of_its_rows() {
+        let redirected = vec![(1, 1023), (2000, 2000)];
+        let marked = HostRecord { redirected, stopped_after_probes: Some(77), ..sample::host() };
+        let rows = rows(&[marked]);
+        assert!(rows.len() > 1 && rows[1..].iter().all(|row| row[39..] == ["1-1023 2000", "77"]), "{rows:?}");
     }
 
     #[test]

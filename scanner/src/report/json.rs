@@ -6,6 +6,8 @@
 //! something on the way answers `is_middlebox` and `middlebox_reason`; `service` is [`Service`]; `started_at` is RFC 3339 in UTC. Absent names,
 //! banners and services are `null`. Where they are known, a host has `names[{name, source}]`, `mac`, `vendor`, `ttl`, `zone`,
 //! `ended_at` and `tcp_scan`; a host that is likely to lack ports has `recall_estimate`, the share that is likely to be here.
+//! One of which ranges of ports lead to one listener has `redirected_ports` and `redirected_reason`, one that fell silent in the middle
+//! `stopped_after_probes` and `stopped_reason`.
 
 use std::borrow::Cow;
 use std::io;
@@ -17,8 +19,8 @@ use super::ascii_json::{printable, write_json};
 use super::time::rfc3339;
 use super::{ReportMeta, SeverityCounts, Summary, Writer};
 use crate::finding::{
-    HostName, HostRecord, HostState, MIDDLEBOX_REASON, Mac, NotProbedCounts, NotShown, PortState, Reason, Service,
-    TcpScan, Weakness,
+    HostName, HostRecord, HostState, MIDDLEBOX_REASON, Mac, NotProbedCounts, NotShown, PortState, REDIRECTED_REASON,
+    Reason, STOPPED_REASON, Service, TcpScan, Weakness,
 };
 use crate::port::Protocol;
 use crate::recall::MeasuredRecall;
@@ -136,6 +138,14 @@ struct HostView<'a> {
     names: Vec<HostName>,
     #[serde(skip_serializing_if = "Option::is_none")]
     recall_estimate: Option<f64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    redirected_ports: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redirected_reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stopped_after_probes: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stopped_reason: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -214,6 +224,10 @@ impl<'a> HostView<'a> {
             vendor: host.identity.vendor.as_deref().map(printable),
             names: host.names(),
             recall_estimate: host.recall_estimate(),
+            redirected_ports: host.redirected_ports(),
+            redirected_reason: (!host.redirected.is_empty()).then_some(REDIRECTED_REASON),
+            stopped_after_probes: host.stopped_after_probes,
+            stopped_reason: host.stopped_after_probes.map(|_| STOPPED_REASON),
         }
     }
 }

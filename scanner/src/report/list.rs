@@ -33,7 +33,7 @@ impl<W: io::Write> Writer for List<W> {
             writeln!(self.out, "# {} answers on every TCP port: {MIDDLEBOX_REASON}", host.written_address())?;
         }
         let address = host.written_address();
-        if let Some(note) = host.likely_found_note() {
+        for note in host.notes() {
             writeln!(self.out, "# {address}: {note}")?;
         }
         for port in host.open_ports() {

@@ -39,6 +39,9 @@ struct HostLine {
     #[serde(default)]
     names: Vec<NameLine>,
     recall_estimate: Option<f64>,
+    #[serde(default)]
+    redirected_ports: Vec<String>,
+    stopped_after_probes: Option<u32>,
 }
 
 /// A name; those of sources that this release does not know are passed over.
@@ -64,6 +67,7 @@ pub fn read_json_line(line: &[u8]) -> Result<HostRecord, serde_json::Error> {
     let time_ms = |text: &str| time::unix_ms(text).map_err(<serde_json::Error as serde::de::Error>::custom);
     let started_at_ms = time_ms(&line.started_at)?;
     let ended_at_ms = line.ended_at.as_deref().map(time_ms).transpose()?.unwrap_or_default();
+    let redirected = line.redirected_ports.iter().map(|range| ports_of(range)).collect::<Result<_, _>>()?;
     // Those of other sources are read from the services again.
     let reverse_dns = line.names.into_iter().find(|one| one.source == NameSource::ReverseDns.as_str());
     Ok(HostRecord {
@@ -87,7 +91,16 @@ pub fn read_json_line(line: &[u8]) -> Result<HostRecord, serde_json::Error> {
         },
         likely_found_permille: line.recall_estimate.map(permille),
         is_target_itself: false,
+        redirected,
+        stopped_after_probes: line.stopped_after_probes,
     })
+}
+
+/// The first and the last port of a range such as `1-1023`.
+fn ports_of(range: &str) -> Result<(u16, u16), serde_json::Error> {
+    let (first, last) = range.split_once('-').unwrap_or((range, range));
+    let ends = first.parse().ok().zip(last.parse().ok());
+    ends.ok_or_else(|| <serde_json::Error as serde::de::Error>::custom(format!("{range:?} is no range of ports")))
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0 to 1000")]

@@ -58,6 +58,8 @@ pub(crate) fn host() -> HostRecord {
         identity: Identity::default(),
         likely_found_permille: None,
         is_target_itself: false,
+        redirected: Vec::new(),
+        stopped_after_probes: None,
     }
 }
 

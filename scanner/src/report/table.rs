@@ -241,7 +241,7 @@ impl<W: io::Write> Writer for Table<W> {
             let groups = folded.iter().map(|group| format!("{} {} ({})", group.count, group.state, group.reason));
             writeln!(self.out, "  not shown: {}", groups.collect::<Vec<_>>().join(", "))?;
         }
-        if let Some(note) = host.likely_found_note() {
+        for note in host.notes() {
             writeln!(self.out, "  note: {note}")?;
         }
         if host.is_middlebox {

@@ -147,11 +147,11 @@ impl<W: io::Write> Writer for Xml<W> {
         // Readers take a host without an end for one of the year 1.
         let end_ms = host.ended_at_ms.max(host.started_at_ms);
         write!(self.out, r#"<host starttime="{}" endtime="{}""#, host.started_at_ms / 1000, end_ms / 1000)?;
-        if host.is_middlebox {
-            let what = "something on the way answers for every port; open ports mean nothing";
-            write!(self.out, r#" comment="{what}: {MIDDLEBOX_REASON}""#)?;
-        } else if let Some(note) = host.likely_found_note() {
-            write!(self.out, r#" comment="{note}""#)?;
+        let everything = "something on the way answers for every port; open ports mean nothing";
+        let everything = host.is_middlebox.then(|| format!("{everything}: {MIDDLEBOX_REASON}"));
+        let comment: Vec<String> = everything.into_iter().chain(host.notes()).collect();
+        if !comment.is_empty() {
+            write!(self.out, r#" comment="{}""#, comment.join("; "))?;
         }
         let kind = match host.address {
             IpAddr::V4(_) => "ipv4",

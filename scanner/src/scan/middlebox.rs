@@ -7,17 +7,20 @@
 //!
 //! A redirection of a range of ports answers within it alone, where the drawn ports do not lie, and passes. So a host of
 //! which dozens of privileged ports (below 1024) are open is put to a second test, with ports drawn from those that the scan
-//! leaves: a machine has nobody at them, however many listeners it has elsewhere. Only where more than half of all are open
-//! there is nothing left to test. Above them there is room for thousands of listeners: a stretch of open ports there is put to a
-//! test of its own ([`super::stretch`]), with ports from end to end of more than any machine has in a row.
+//! leaves: a machine has nobody at them, however many listeners it has elsewhere. Only where more than half of all are open, or hundreds
+//! in a row, there is nothing left to test. Above them there is room for thousands of listeners: a stretch of open ports there is put to a
+//! test of its own ([`super::stretch`]), with ports from end to end of more than any machine has in a row. Such a range is left out, and
+//! what is outside of it is asked and counted as ever. So where the drawn ports are open and the scan is about privileged ones as well,
+//! some of those are drawn too: a redirection often leaves them alone.
 //!
 //! Both scans of TCP ports put hosts to it, each in its own way of sending; here is the rule.
 
 use std::ops::RangeInclusive;
 
+use super::stretch::Stretches;
 use crate::finding::PortState;
 use crate::permute::mix;
-use crate::port::{Port, fragile};
+use crate::port::{Port, Protocol, fragile};
 use crate::spec::ScanSpec;
 
 /// Ports that are asked, and as many bits. Of a machine with 4,000 listeners among the ports to draw from, one in ten
@@ -34,9 +37,11 @@ pub(crate) const HANDFUL: u32 = 5;
 /// and answer for the rest.
 const OPEN_PER_CLOSED: u32 = 8;
 /// Privileged ports begin below this one.
-pub(super) const PRIVILEGED_END: u16 = 1024;
+pub(crate) const PRIVILEGED_END: u16 = 1024;
 /// More open privileged ports no machine has: half of them.
 const PRIVILEGED_MAX: u32 = 512;
+/// More of them in a row no machine has open.
+pub(super) const PRIVILEGED_ROW: u32 = 256;
 /// From so many on they are tested: a machine that runs every service that is still in use has some fifty.
 const PRIVILEGED_TESTED: u32 = 96;
 /// More of them only the busiest machines have.
@@ -73,6 +78,16 @@ impl Privileged {
             self.opened += u32::from(state == PortState::Open);
             self.closed += u32::from(state == PortState::Closed);
         }
+    }
+
+    /// Those of them that are left once so many open ones turn out to be somebody else's.
+    pub(crate) fn without(self, opened: u32) -> Self {
+        Self { opened: self.opened.saturating_sub(opened), ..self }
+    }
+
+    /// Whether so many are open that no machine may have them in a row.
+    pub(crate) fn may_be_a_row(self) -> bool {
+        self.opened > PRIVILEGED_ROW
     }
 
     /// Whether more are open, and nearly all of them, than can be a machine's own.
@@ -115,12 +130,14 @@ enum TrialKind {
     Privileged,
     /// Some from the first to the last of a stretch.
     Stretch(u16, u16),
+    /// Privileged ones, of a host whose other ports are all open.
+    Below,
 }
 
 impl TrialKind {
     fn count(self) -> u32 {
         match self {
-            Self::Drawn | Self::Privileged => TRIALS,
+            Self::Drawn | Self::Privileged | Self::Below => TRIALS,
             Self::Stretch(..) => STRETCH_TRIALS,
         }
     }
@@ -132,10 +149,25 @@ pub(crate) enum TrialState {
     /// It goes on.
     #[default]
     Open,
-    /// The host is what it seems to be.
+    /// Not all of it is open.
     Passed,
-    /// It answers on everything.
+    /// All of it is.
     Failed,
+}
+
+/// What a test that is over means for its host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It is what it seems to be.
+    Cleared,
+    /// Nothing that was not known.
+    Nothing,
+    /// It answers on everything.
+    Everything,
+    /// It answers on a range.
+    Range(RangeInclusive<u16>),
+    /// Another test says.
+    Next(Trial),
 }
 
 impl Trial {
@@ -143,8 +175,34 @@ impl Trial {
         self.state
     }
 
+    /// Whether the host answers on everything.
     pub(crate) fn has_failed(self) -> bool {
-        self.state == TrialState::Failed
+        self.state == TrialState::Failed && matches!(self.kind, TrialKind::Drawn | TrialKind::Below)
+    }
+
+    /// What a test that is over means for a host that answers on everything or on a range; `stretches` are those of its open ports.
+    pub(crate) fn verdict(&mut self, spec: &ScanSpec, index: u64, stretches: &Stretches) -> Verdict {
+        let is_open = std::mem::replace(&mut self.state, TrialState::Passed) == TrialState::Failed;
+        let privileged = stretches.privileged();
+        match (self.kind, is_open) {
+            (TrialKind::Drawn, true) if asks_privileged(spec) => {
+                Verdict::Next(Self { kind: TrialKind::Below, ..Self::default() })
+            }
+            (TrialKind::Drawn | TrialKind::Below, true) => {
+                self.state = TrialState::Failed;
+                Verdict::Everything
+            }
+            (TrialKind::Below, false) => Verdict::Range(PRIVILEGED_END..=u16::MAX),
+            (TrialKind::Stretch(first, last), true) => Verdict::Range(first..=last),
+            (TrialKind::Privileged, true) => {
+                let drawn = (0..TRIALS).map(|number| port(spec, index, *self, number));
+                let (first, last) = privileged.unwrap_or((PRIVILEGED_END - 1, 1));
+                let range = drawn.fold((first, last), |(first, last), port| (first.min(port), last.max(port)));
+                Verdict::Range(range.0..=range.1)
+            }
+            (TrialKind::Drawn, false) => Verdict::Cleared,
+            (TrialKind::Stretch(..) | TrialKind::Privileged, false) => Verdict::Nothing,
+        }
     }
 
     /// Whether nothing more is to be learnt by it.
@@ -203,11 +261,6 @@ impl Trial {
         }
     }
 
-    /// A test of a host that answers on a whole range of ports.
-    pub(crate) fn failed() -> Self {
-        Self { state: TrialState::Failed, ..Self::default() }
-    }
-
     /// The test that a host of so many open and closed ports is put to now, if any: the first one, or the one of its privileged
     /// ports where that has passed or need not be.
     pub(crate) fn due(
@@ -240,7 +293,7 @@ impl Trial {
         (0..STRETCH_TRIALS).all(|number| of_stretch(spec, 0, (first, last), number).is_some()).then_some(trial)
     }
 
-    /// Whether another test has cleared the host before.
+    /// Whether the host has been put to another test before.
     pub(crate) fn is_second(self) -> bool {
         self.kind != TrialKind::Drawn
     }
@@ -260,8 +313,8 @@ pub(crate) fn port(spec: &ScanSpec, index: u64, trial: Trial, number: u32) -> u1
     if let TrialKind::Stretch(first, last) = trial.kind {
         return of_stretch(spec, seed, (first, last), number).unwrap_or(first);
     }
-    if trial.kind == TrialKind::Privileged {
-        let left = privileged_left(spec);
+    if matches!(trial.kind, TrialKind::Privileged | TrialKind::Below) {
+        let left = if trial.kind == TrialKind::Privileged { privileged_left(spec) } else { privileged_drawn(spec) };
         let count = left.len().max(1) as u64;
         // As far apart as there is room.
         let at = (seed % count + u64::from(number) * count / u64::from(TRIALS)) % count;
@@ -301,142 +354,25 @@ fn privileged_left(spec: &ScanSpec) -> Vec<u16> {
     (1..PRIVILEGED_END).filter(|port| !spec.ports.contains(Port::tcp(*port)) && may_draw(spec, *port)).collect()
 }
 
+/// Whether the scan asks any privileged ports.
+fn asks_privileged(spec: &ScanSpec) -> bool {
+    spec.ports.iter().next().is_some_and(|first| first.protocol == Protocol::Tcp && first.number < PRIVILEGED_END)
+}
+
+/// Privileged ports that may be asked, those that the scan does not as far as it leaves enough.
+fn privileged_drawn(spec: &ScanSpec) -> Vec<u16> {
+    let left = privileged_left(spec);
+    if left.len() >= TRIALS as usize {
+        return left;
+    }
+    (1..PRIVILEGED_END).filter(|port| may_draw(spec, *port)).collect()
+}
+
 /// The number in a test of the host at an index that a port has, if it is one of the test's.
 pub(crate) fn number_of(spec: &ScanSpec, index: u64, trial: Trial, asked: u16) -> Option<u32> {
     (0..trial.kind.count()).find(|number| port(spec, index, trial, *number) == asked)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_host_with_a_closed_port_for_every_few_open_ones_is_not_suspected() {
-        for (opened, closed, expected) in [(2, 0, false), (3, 0, true), (100, 0, true), (3, 1, false), (7, 1, false)] {
-            assert_eq!(is_suspicious(opened, closed), expected, "{opened} and {closed}");
-        }
-        assert!(is_suspicious(500, 2), "a few that are refused do not make the rest real");
-        assert!(!is_suspicious(1500, 64_035) && is_cleared(1, 1));
-    }
-
-    #[test]
-    fn privileged_ports_are_too_many_where_more_than_half_of_all_are_open() {
-        let of = |open: std::ops::Range<u16>, closed: std::ops::Range<u16>| {
-            let mut privileged = Privileged::default();
-            open.for_each(|port| privileged.note(port, PortState::Open));
-            closed.for_each(|port| privileged.note(port, PortState::Closed));
-            (privileged.are_many(), privileged.are_doubtful(), privileged.are_too_many())
-        };
-        assert_eq!(of(1..34, 0..0), (true, false, false));
-        assert_eq!(of(1..98, 200..205), (true, true, false), "a machine may have as many listeners");
-        assert_eq!(of(1..98, 200..300), (true, false, false), "a machine that closes as many is one");
-        assert_eq!(of(1..514, 600..605), (true, true, true));
-        assert_eq!(of(1..514, 600..700), (true, false, false));
-        assert_eq!(of(1024..60_000, 0..0), (false, false, false));
-    }
-
-    #[test]
-    fn a_host_that_has_passed_is_tested_once_more_where_dozens_of_privileged_ports_are_open() {
-        let spec = |ports: &str| ScanSpec { ports: ports.parse().unwrap(), seed: 7, ..ScanSpec::default() };
-        let (few, many) = (Privileged::default(), Privileged { opened: 97, closed: 0 });
-        let mut passed = Trial::default();
-        passed.answer(0, PortState::Closed);
-        let due = |before, privileged, ports| Trial::due(before, (97, 0), privileged, &spec(ports));
-        assert_eq!(due(None, few, "1-200"), Some(Trial::default()));
-        assert_eq!(due(Some(Trial::default()), many, "1-200"), None, "one after the other");
-        assert_eq!(due(Some(passed), few, "1-200"), None);
-        assert_eq!(due(Some(passed), many, "1-1023"), None, "there is nothing to compare with");
-        let mut second = due(Some(passed), many, "1-200").unwrap();
-        assert_eq!(
-            Trial::due(None, (97, 500), many, &spec("1-200")),
-            Some(second),
-            "others that are closed clear only themselves"
-        );
-        for (ports, seed) in [("1-200", 7), ("5-1023", 7), ("1-1019", 8)] {
-            let spec = ScanSpec { seed, ..spec(ports) };
-            let drawn: Vec<u16> = (0..TRIALS).map(|number| port(&spec, 3, second, number)).collect();
-            let apart: std::collections::BTreeSet<u16> = drawn.iter().copied().collect();
-            assert_eq!(apart.len(), TRIALS as usize, "{drawn:?}");
-            assert!(drawn.iter().all(|port| (1..1024).contains(port) && !spec.ports.contains(Port::tcp(*port))));
-            assert!(drawn.iter().all(|port| fragile::class(Port::tcp(*port)).is_none()), "{drawn:?}");
-            let numbers: Vec<Option<u32>> = drawn.iter().map(|port| number_of(&spec, 3, second, *port)).collect();
-            assert_eq!(numbers, [Some(0), Some(1), Some(2), Some(3)]);
-        }
-        second.answer(0, PortState::Closed);
-        assert_eq!(due(Some(second), many, "1-200"), None, "twice is enough");
-    }
-
-    #[test]
-    fn only_a_host_all_of_whose_drawn_ports_are_open_fails() {
-        let mut trial = Trial::default();
-        assert_eq!(std::iter::from_fn(|| trial.next()).collect::<Vec<_>>(), [0, 1, 2, 3]);
-        (0..3).for_each(|number| trial.answer(number, PortState::Open));
-        assert!(!trial.is_over());
-        trial.begin_round();
-        assert_eq!((trial.next(), trial.next()), (Some(3), None), "what has answered is not asked again");
-        let mut silent = trial;
-        trial.answer(3, PortState::Open);
-        assert!(trial.has_failed());
-        for _ in 0..=ROUNDS_MAX {
-            assert!(!silent.is_over(), "where three are open, one may have got lost");
-            silent.give_up(3);
-        }
-        assert_eq!(silent.state(), TrialState::Passed, "silence is no open port");
-        let mut dark = Trial::default();
-        (0..4).for_each(|number| dark.give_up(number));
-        assert_eq!(dark.state(), TrialState::Passed, "nothing is open where nobody looks");
-        let mut closed = Trial::default();
-        closed.answer(2, PortState::Closed);
-        assert_eq!((closed.state(), closed.next()), (TrialState::Passed, None));
-        let mut ended = Trial::default();
-        ended.end();
-        assert_eq!(ended.state(), TrialState::Passed);
-    }
-
-    #[test]
-    fn ports_of_a_stretch_are_asked_from_end_to_end_and_fail_it_together() {
-        let spec = |ports: &str| ScanSpec { ports: ports.parse().unwrap(), seed: 7, ..ScanSpec::default() };
-        let mut passed = Trial::default();
-        passed.end();
-        for (ports, is_outside) in [("2000-2511", true), ("-", false)] {
-            let spec = spec(ports);
-            let mut trial = Trial::of_stretch(Some(passed), &spec, || Some(2000..=4047)).unwrap();
-            let numbers: Vec<u32> = std::iter::from_fn(|| trial.next()).collect();
-            let drawn: Vec<u16> = numbers.into_iter().map(|number| port(&spec, 5, trial, number)).collect();
-            assert_eq!(drawn.len(), 8);
-            for (eighth, port) in (0_u16..).zip(&drawn) {
-                let from = 2000 + 256 * eighth;
-                assert!((from..from + 256).contains(port), "{drawn:?}");
-                assert_eq!(spec.ports.contains(Port::tcp(*port)), !is_outside || eighth < 2);
-                assert_eq!(number_of(&spec, 5, trial, *port), Some(eighth.into()));
-            }
-            (0..7).for_each(|number| trial.answer(number, PortState::Open));
-            assert_eq!(Trial::of_stretch(Some(trial), &spec, || Some(1..=2)), None, "one after the other");
-            assert!(!trial.is_over() && trial.is_second());
-            trial.answer(7, PortState::Open);
-            assert!(trial.has_failed());
-        }
-        let excluded = ScanSpec { exclude_ports: "2000-2300".parse().unwrap(), ..spec("-") };
-        assert_eq!(Trial::of_stretch(None, &excluded, || Some(2000..=4047)), None);
-    }
-
-    #[test]
-    fn ports_are_drawn_outside_the_scan_while_it_leaves_any() {
-        let spec = |ports: &str| ScanSpec { ports: ports.parse().unwrap(), seed: 7, ..ScanSpec::default() };
-        for (ports, is_outside) in [("1-1000", true), ("20000-29999", true), ("-", false)] {
-            let spec = spec(ports);
-            for index in 0..100 {
-                let drawn: Vec<u16> = (0..TRIALS).map(|number| port(&spec, index, Trial::default(), number)).collect();
-                assert!(drawn.iter().all(|port| (20_000..60_000).contains(port)));
-                assert!(drawn.iter().all(|port| spec.ports.contains(Port::tcp(*port)) != is_outside), "{ports}");
-                assert!(drawn.iter().all(|port| number_of(&spec, index, Trial::default(), *port).is_some()));
-            }
-        }
-        for excluded in ["20000-49999", "20000-65535"] {
-            let spec = ScanSpec { exclude_ports: excluded.parse().unwrap(), ..spec("1-1000") };
-            let all = (0..100).flat_map(|index| (0..TRIALS).map(move |number| (index, number)));
-            let mut drawn = all.map(|(index, number)| port(&spec, index, Trial::default(), number));
-            assert!(drawn.all(|port| !spec.exclude_ports.contains(Port::tcp(port))), "{excluded}");
-        }
-    }
-}
+#[path = "middlebox/middlebox_test.rs"]
+mod tests;

@@ -5,13 +5,15 @@
 //! often as the loss of the moment calls for.
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::rest::scanned;
 use super::target::{Heard, HostPhase};
 use super::{Reply, SynScan};
 use crate::finding::Observation;
-use crate::scan::middlebox::{self, HANDFUL, Trial};
+use crate::port::Port;
+use crate::scan::middlebox::{self, HANDFUL, Trial, Verdict};
 use crate::spec::ScanSpec;
 
 impl Heard {
@@ -50,9 +52,8 @@ impl SynScan {
     pub(super) fn try_host(&mut self, index: u64) {
         let (is_gentle, spec) = (self.is_gentle, Arc::clone(self.plan.spec()));
         let Some(heard) = self.target(index).and_then(|target| target.heard.as_mut()) else { return };
-        if heard.privileged.are_too_many() {
-            heard.trial = Some(Trial::failed());
-            return self.leave_alone(index);
+        if let Some(range) = heard.stretches.too_many(heard.privileged, &heard.ports, &spec.ports) {
+            return self.redirect(index, range);
         }
         if is_gentle || heard.opened < HANDFUL {
             return;
@@ -76,7 +77,11 @@ impl SynScan {
         let (is_gentle, spec) = (self.is_gentle, Arc::clone(self.plan.spec()));
         let Some(target) = self.target(index) else { return };
         let is_tested = target.phase == HostPhase::Trial || is_gentle;
-        let Some(heard) = target.heard.as_mut().filter(|_| !is_tested) else { return self.end_trial(index) };
+        if target.heard.is_none() || is_tested {
+            return self.end_trial(index);
+        }
+        self.grow(index);
+        let Some(heard) = self.target(index).and_then(|target| target.heard.as_mut()) else { return };
         match heard.trial_due(&spec, true) {
             Some(due) => heard.trial = Some(due),
             None if heard.is_doubtful() => {}
@@ -99,9 +104,10 @@ impl SynScan {
         self.line_up(index);
     }
 
-    /// A target has passed a test that it was put to last: it is settled, or put to another one.
+    /// A test that a target was put to last is over: it is settled, or put to another one.
     fn leave_trial(&mut self, index: u64) {
         let spec = Arc::clone(self.plan.spec());
+        self.grow(index);
         let Some(heard) = self.target(index).and_then(|target| target.heard.as_mut()) else { return };
         match heard.trial_due(&spec, true) {
             Some(due) => {
@@ -109,6 +115,17 @@ impl SynScan {
                 self.begin_trial(index);
             }
             None => self.settle(index),
+        }
+    }
+
+    /// Takes open ports right beside redirected ranges for a part of them, once all have been asked.
+    fn grow(&mut self, index: u64) {
+        let mut grown = |scan: &mut Self| {
+            let heard = scan.target(index).and_then(|target| target.heard.as_mut());
+            heard.and_then(|heard| heard.stretches.grown())
+        };
+        while let Some(range) = grown(self) {
+            self.redirect(index, range);
         }
     }
 
@@ -124,15 +141,53 @@ impl SynScan {
         let Some(heard) = target.heard.as_mut() else { return };
         let Some(trial) = heard.trial.as_mut() else { return };
         trial.answer(number, reply.state);
-        if trial.has_failed() {
-            self.leave_alone(index);
-        } else if trial.is_over() {
-            let (is_all, is_second) = (target.phase == HostPhase::Trial, trial.is_second());
-            self.clear(index, address, is_second);
-            if is_all {
-                self.leave_trial(index);
-            }
+        if trial.is_over() {
+            self.judge_trial(index, address);
         }
+    }
+
+    /// A test of a host is over.
+    fn judge_trial(&mut self, index: u64, address: IpAddr) {
+        let spec = Arc::clone(self.plan.spec());
+        let Some(target) = self.target(index) else { return };
+        let is_all = target.phase == HostPhase::Trial;
+        let Some(heard) = target.heard.as_mut() else { return };
+        let Some(trial) = heard.trial.as_mut() else { return };
+        match trial.verdict(&spec, index, &heard.stretches) {
+            Verdict::Everything => return self.leave_alone(index),
+            Verdict::Next(next) => {
+                heard.trial = Some(next);
+                if is_all {
+                    self.begin_trial(index);
+                }
+                return;
+            }
+            Verdict::Cleared => self.results.findings.push(scanned(index, address).finding(Observation::Cleared)),
+            Verdict::Range(range) => self.redirect(index, range),
+            Verdict::Nothing => {}
+        }
+        if is_all {
+            self.leave_trial(index);
+        }
+    }
+
+    /// A range of a host's ports is redirected to one listener: what is open there means nothing, and no more of it is asked.
+    fn redirect(&mut self, index: u64, range: RangeInclusive<u16>) {
+        let spec = Arc::clone(self.plan.spec());
+        let Some(target) = self.target(index) else { return };
+        let address = target.address;
+        let Some(heard) = target.heard.as_mut() else { return };
+        let redirected = heard.stretches.redirect(range);
+        let range = &redirected.range;
+        for position in range.clone().filter_map(|port| spec.ports.position(Port::tcp(port))) {
+            heard.mark_answered(position);
+        }
+        heard.opened -= redirected.open;
+        heard.privileged = heard.privileged.without(redirected.privileged);
+        heard.unheard.retain(|port| !range.contains(port));
+        self.banner_grabs.retain(|grab| grab.index != index || !range.contains(&grab.port));
+        self.results.tally.open_ports -= u64::from(redirected.open);
+        self.results.findings.push(scanned(index, address).finding(redirected.observation()));
     }
 
     /// A host answers on everything: its open ports mean nothing, and it is asked nothing more.
@@ -147,23 +202,15 @@ impl SynScan {
     /// The test of a target, if there is one, is over with what was heard; and so is the target.
     fn end_trial(&mut self, index: u64) {
         let Some(target) = self.target(index) else { return };
-        let address = target.address;
-        if let Some(trial) =
-            target.heard.as_mut().and_then(|heard| heard.trial.as_mut()).filter(|trial| !trial.is_over())
-        {
+        let (address, is_all) = (target.address, target.phase == HostPhase::Trial);
+        let trial = target.heard.as_mut().and_then(|heard| heard.trial.as_mut());
+        if let Some(trial) = trial.filter(|trial| !trial.is_over()) {
             trial.end();
-            let (is_all, is_second) = (target.phase == HostPhase::Trial, trial.is_second());
-            self.clear(index, address, is_second);
+            self.judge_trial(index, address);
             if is_all {
-                return self.leave_trial(index);
+                return;
             }
         }
         self.settle(index);
-    }
-
-    /// A host has passed a test; that is told once.
-    fn clear(&mut self, index: u64, address: IpAddr, is_second: bool) {
-        let cleared = (!is_second).then(|| scanned(index, address).finding(Observation::Cleared));
-        self.results.findings.extend(cleared);
     }
 }

@@ -562,9 +562,8 @@ fn a_host_of_which_a_range_of_ports_answers_is_left_alone_as_well() {
     let mut net =
         Net { middlebox: Some(FIRST + 8), boxed_until: Some(1024), rtt: Duration::from_millis(2), ..Net::default() };
     let (scan, open) = net.scan(spec("10.77.0.8", "1-1024"), Box::new(OneGateway), RateCap::new(None));
-    let flagged = net.found.iter().filter(|finding| finding.observation == Observation::Middlebox);
-    assert_eq!(flagged.map(|finding| bits(finding.address)).collect::<Vec<_>>(), [FIRST + 8], "once");
-    assert_eq!(scan.results().tally().open_ports, 0);
+    assert!(net.found.iter().all(|finding| finding.observation != Observation::Middlebox));
+    assert_eq!((redirected(&net), scan.results().tally().open_ports), (Some((1, 1024)), 0));
     assert!(open.len() < 800, "{} ports were asked", open.len());
     // Also where the scan asks a part of the range, less than half of what there is below 1024.
     for ports in ["1-300", "301-700,2000-2999"] {
@@ -575,8 +574,49 @@ fn a_host_of_which_a_range_of_ports_answers_is_left_alone_as_well() {
             ..Net::default()
         };
         let (scan, _) = net.scan(spec("10.77.0.8", ports), Box::new(OneGateway), RateCap::new(None));
-        let flagged = net.found.iter().filter(|finding| finding.observation == Observation::Middlebox).count();
-        assert_eq!((flagged, scan.results().tally().open_ports), (1, 0), "{ports}");
+        let is_told = redirected(&net).is_some_and(|(first, last)| first <= 301 && last >= 300);
+        let own = truth(FIRST + 8, 1, 2000..=2999).len() as u64;
+        let expected = if ports == "1-300" { 0 } else { own };
+        assert_eq!((is_told, scan.results().tally().open_ports), (true, expected), "{ports}");
+    }
+}
+
+/// The range that was told to be redirected last.
+fn redirected(net: &Net) -> Option<(u16, u16)> {
+    let told = net.found.iter().filter_map(|finding| match finding.observation {
+        Observation::Redirected { first, last, .. } => Some((first, last)),
+        _ => None,
+    });
+    told.last()
+}
+
+#[test]
+fn what_is_open_outside_of_a_redirected_range_is_a_hosts_own() {
+    for ((from, until), ports) in [
+        ((1, 1023), "1-1023,8000-8099"),
+        ((1, 1023), "-"),
+        ((1024, 65_535), "1-2048"),
+        ((1100, 65_535), "1-1500"),
+        ((1024, 65_535), "-"),
+    ] {
+        let mut net = Net {
+            middlebox: Some(FIRST + 8),
+            boxed_from: from,
+            boxed_until: Some(until),
+            rtt: Duration::from_millis(2),
+            ..Net::default()
+        };
+        let (scan, open) = net.scan(spec("10.77.0.8", ports), Box::new(OneGateway), RateCap::new(None));
+        let asked: crate::port::PortSet = ports.parse().unwrap();
+        // Each fifth port is the host's own.
+        let outside = (1..=u16::MAX).filter(|port| !(from..=until).contains(port) && asked.contains(Port::tcp(*port)));
+        let expected = outside.filter(|port| state(FIRST + 8, *port) == Some(PortState::Open)).count() as u64;
+        let counted = scan.results().tally().open_ports;
+        assert!(counted <= expected && counted + 2 >= expected, "{counted} of {expected}: {from}-{until} of {ports}");
+        let told = redirected(&net).unwrap();
+        assert!(told.0.abs_diff(from.max(1)) <= 1 && told.1 >= until.min(1500), "{told:?} of {from}-{until}");
+        assert!(net.found.iter().all(|finding| finding.observation != Observation::Middlebox));
+        assert!(open.len() < usize::try_from(expected).unwrap() + 3000, "{} ports", open.len());
     }
 }
 
@@ -592,7 +632,8 @@ fn a_stretch_of_thousands_above_1024_is_no_machines_and_hundreds_are() {
             ..Net::default()
         };
         let (scan, open) = net.scan(spec("10.77.0.8", ports), Box::new(OneGateway), RateCap::new(None));
-        let told = net.found.iter().filter(|finding| finding.observation == Observation::Middlebox).count();
+        let told = usize::from(redirected(&net).is_some());
+        assert!(net.found.iter().all(|finding| finding.observation != Observation::Middlebox));
         (told, scan.results().tally().open_ports, open.len())
     };
     // Each fifth port beside it is open as well, and most others are closed.
@@ -600,7 +641,10 @@ fn a_stretch_of_thousands_above_1024_is_no_machines_and_hundreds_are() {
         [((2000, 9999), "1-12000", 0), ((30_000, 39_999), "20000-45000", 50), ((2000, 9999), "3000-3200", 0)]
     {
         let (boxes, counted, open) = told(range, ports, loss);
-        assert_eq!((boxes, counted), (1, 0), "{range:?} of {ports}");
+        let asked: crate::port::PortSet = ports.parse().unwrap();
+        let own = (1..=u16::MAX).filter(|port| !(range.0..=range.1).contains(port) && asked.contains(Port::tcp(*port)));
+        let own = own.filter(|port| state(FIRST + 8, *port) == Some(PortState::Open)).count() as u64;
+        assert!(boxes == 1 && counted <= own && counted + 2 >= own, "{counted} of {own}, {range:?} of {ports}");
         assert!(open < 6000, "{open} ports of {ports}");
     }
     for (range, ports) in

@@ -10,12 +10,13 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 use super::Open;
 use crate::finding::{Finding, Observation, PortState};
 use crate::occupancy::PER_HOST;
 use crate::port::{Protocol, service_name};
-use crate::scan::middlebox::{self, HANDFUL, Privileged};
+use crate::scan::middlebox::{self, HANDFUL, PRIVILEGED_END, Privileged};
 
 /// After so many ports of a host in a row have not said a word, the usual ones first, the others are not asked.
 const SILENT_MAX: u32 = 32;
@@ -106,10 +107,19 @@ impl PortQueue {
                     }
                 })
             }
+            Observation::Redirected { first, last, .. } => self.redirect(key, first..=last),
             Observation::Middlebox => self.on_host(key, |host| host.standing = Standing::Middlebox),
             Observation::Cleared => self.on_host(key, |host| host.standing = Standing::Real),
             _ => 0,
         }
+    }
+
+    /// Open ports of a range are nobody's: those that wait are not asked. Returns how many that are.
+    fn redirect(&mut self, key: HostKey, range: RangeInclusive<u16>) -> usize {
+        let mut dropped = 0;
+        let more = self.on_host(key, |host| dropped = host.drop_range(&range));
+        self.waiting -= dropped;
+        dropped + more
     }
 
     /// An open port of a host is to be asked. Returns how many are not asked after all, as [`Self::hear`].
@@ -213,6 +223,23 @@ impl Host {
         self.is_waiting() && usize::from(self.asked) < PER_HOST && !(is_doubtful && self.begun >= HANDFUL)
     }
 
+    /// Takes the TCP ports of a range out, as if they had not been found.
+    fn drop_range(&mut self, range: &RangeInclusive<u16>) -> usize {
+        let Some(ports) = &mut self.ports else { return 0 };
+        let before = ports.usual.len() + ports.others.len();
+        let is_left = |open: &Open| open.port.protocol != Protocol::Tcp || !range.contains(&open.port.number);
+        ports.usual.retain(is_left);
+        ports.others.retain(is_left);
+        let left = ports.usual.len() + ports.others.len();
+        if left == 0 {
+            self.ports = None;
+        }
+        if range.start() < &PRIVILEGED_END {
+            self.privileged = Privileged::default();
+        }
+        before - left
+    }
+
     fn drop_waiting(&mut self) -> usize {
         self.ports.take().map_or(0, |ports| ports.usual.len() + ports.others.len())
     }
@@ -256,6 +283,20 @@ mod tests {
 
     fn taken(queue: &mut PortQueue) -> Vec<u16> {
         std::iter::from_fn(|| queue.next()).map(|open| open.port.number).collect()
+    }
+
+    #[test]
+    fn ports_of_a_redirected_range_are_not_asked_and_those_outside_are() {
+        let mut queue = PortQueue::default();
+        (1..=100).for_each(|number| _ = queue.push(open(host(1), number)));
+        queue.push(open(host(1), 8080));
+        queue.hear(&finding(host(1), Observation::Cleared));
+        assert_eq!(taken(&mut queue).len(), HANDFUL as usize, "with dozens of privileged ones the others wait");
+        let redirected = Observation::Redirected { first: 1, last: 1023, open: 100 };
+        assert_eq!(queue.hear(&finding(host(1), redirected)), 100 - HANDFUL as usize);
+        (0..HANDFUL).for_each(|_| _ = queue.done(host(1), true));
+        assert_eq!(taken(&mut queue), [8080]);
+        assert!(queue.is_empty());
     }
 
     #[test]

@@ -114,7 +114,7 @@
   const hardware = (host) => host.h ? host.h[0] + (host.h[1] ? " (" + host.h[1] + ")" : "") : "";
   const hostName = (host) => host.n || (host.d && host.d.length ? host.d[0][0] : "");
   const lacks = (host) => "Probes to it were lost: about " + Math.round(100 * host.f) + " % of its ports that answer are likely to be here.";
-  const hostText = (host) => [host.a, host.n, alsoCalled(host), hardware(host), host.w, host.m ? "middlebox" : "", host.f !== undefined ? "lossy" : ""];
+  const hostText = (host) => [host.a, host.n, alsoCalled(host), hardware(host), host.w, host.m ? "middlebox" : "", host.f !== undefined ? "lossy" : "", (host.k || []).map(([word]) => word)];
   const portText = (port) => [port.p + "/" + port.t, serviceName(port), product(port), extra(port), port.b, port.v && port.v.hostname,
     port.v && port.v.http && port.v.http.title, port.v && port.v.http && port.v.http.server, port.v && (port.v.cpes || []).join(" "),
     port.v && port.v.tls && port.v.tls.own && port.v.tls.own.subject + " " + port.v.tls.own.names.join(" "),
@@ -133,7 +133,7 @@
         ["Weaknesses", (row) => row.sure ? number(row.sure) : "", (row) => row.sure, "num"],
         ["Potential", (row) => row.maybe ? number(row.maybe) : "", (row) => row.maybe, "num"],
         ["Open ports", (row) => number(row.open.length), (row) => row.open.length, "num"],
-        ["Services", (row) => [row.host.m ? el("span", { class: "tag warn" }, "middlebox") : "", row.host.f !== undefined ? el("span", { class: "tag warn", title: lacks(row.host) }, "lossy") : "", list(row.open.map(serviceName))], (row) => row.open.map(serviceName).join(" ")],
+        ["Services", (row) => [row.host.m ? el("span", { class: "tag warn" }, "middlebox") : "", row.host.f !== undefined ? el("span", { class: "tag warn", title: lacks(row.host) }, "lossy") : "", (row.host.k || []).map(([word, note]) => el("span", { class: "tag warn", title: note }, word)), list(row.open.map(serviceName))], (row) => row.open.map(serviceName).join(" ")],
         ["System", (row) => list(row.open.map((port) => port.v && port.v.os).filter(Boolean)), (row) => row.open.map((port) => (port.v && port.v.os) || "").join("")],
       ],
       detail: (row) => hostDetail(row.host),
@@ -199,6 +199,7 @@
       hostHead(host),
       host.m ? el("p", { class: "notice" }, "Something on the way answers for every port of this address: its open ports mean nothing.") : "",
       host.f !== undefined ? el("p", { class: "notice" }, lacks(host)) : "",
+      (host.k || []).map(([, note]) => el("p", { class: "notice" }, note)),
       pairs([["Up because of", host.r], ["Also called", alsoCalled(host)], ["Hardware", hardware(host)],
         ["Time to live", host.l], ["Not shown", counted], ["Scanned", minute(host.t) + " by " + host.w]]),
       el("p", {}),

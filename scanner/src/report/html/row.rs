@@ -24,6 +24,9 @@ pub(super) struct HostRow<'a> {
     /// The share of its ports that answer which is likely to be here, where it is likely to lack some.
     #[serde(skip_serializing_if = "Option::is_none")]
     f: Option<f64>,
+    /// That it fell silent in the middle, or that some of its ports are redirected: a word, and a sentence.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    k: Vec<(&'static str, String)>,
     /// Hardware address and vendor.
     #[serde(skip_serializing_if = "Option::is_none")]
     h: Option<(Mac, Option<&'a str>)>,
@@ -120,6 +123,7 @@ impl<'a> HostRow<'a> {
             w: &host.worker,
             m: host.is_middlebox,
             f: host.recall_estimate(),
+            k: host.marks(),
             h: host.identity.mac.map(|mac| (mac, host.identity.vendor.as_deref())),
             l: host.identity.ttl,
             d: names.map(|one| (one.name, one.source.as_str())).collect(),

@@ -17,6 +17,7 @@ mod lost_way;
 mod middlebox;
 mod own_path;
 mod places;
+mod pulse;
 mod repeat;
 mod room;
 mod rounds;
@@ -76,6 +77,8 @@ struct Flight {
     is_patient: bool,
     /// How often it was asked again because something on the way had no room for it.
     voids: u8,
+    /// Whether it asks a port of its host that has answered whether it still does.
+    is_pulse: bool,
     /// What it asks once more, which is known to answer; such a question belongs to no host of the scan.
     asked: Option<SocketAddr>,
 }
@@ -261,6 +264,7 @@ impl ConnectScan {
                 self.note_up(now, flight.host, answer.reason);
             }
             self.note_trial(&flight, None);
+            self.miss_pulse(&flight);
             self.settle(flight.host);
             return None;
         }
@@ -284,6 +288,7 @@ impl ConnectScan {
         self.measures.window.answered();
         self.results.tally.replies += 1;
         self.note_up(now, flight.host, answer.reason);
+        self.note_pulse(&flight);
         self.note_trial(&flight, Some(answer.state));
         let listen = flight.position.and_then(|position| self.note_port(&flight, position, answer));
         listen.iter().for_each(|listen| self.places.listen(listen));

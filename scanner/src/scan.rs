@@ -11,6 +11,7 @@ mod measures;
 pub(crate) mod middlebox;
 mod namesakes;
 mod port_bits;
+pub(crate) mod pulse;
 mod recall;
 mod redirect;
 mod results;

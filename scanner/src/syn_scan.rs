@@ -26,6 +26,7 @@ mod lost_way;
 mod middlebox;
 mod own_path;
 mod path;
+mod pulse;
 mod rate;
 mod release;
 mod rest;

@@ -958,3 +958,84 @@ fn where_sockets_are_few_one_is_left_to_ask_what_the_silence_of_the_others_means
         assert_eq!(run.tally.probes_sent, run.sends.len() as u64 + run.repeats);
     }
 }
+
+/// What was told of a host that stopped answering: after how many probes, the share that is here, and the ports said to be silent.
+fn stopped(run: &FakeRun, host: IpAddr) -> (Option<u32>, Option<u16>, usize) {
+    let (mut probes, mut share, mut silent) = (None, None, 0);
+    for finding in run.findings.iter().filter(|finding| finding.address == host) {
+        match &finding.observation {
+            Observation::Stopped { probes: told } => assert_eq!(probes.replace(*told), None, "told once"),
+            Observation::LikelyFound { permille } => share = Some(*permille),
+            Observation::Ports { ports, .. } => silent += ports.count() as usize,
+            _ => {}
+        }
+    }
+    (probes, share, silent)
+}
+
+#[test]
+fn a_host_that_stops_answering_in_the_middle_is_told_and_nothing_of_its_rest_is_filtered() {
+    let [host, other]: [IpAddr; 2] = ["10.0.0.3", "10.0.0.4"].map(|address| address.parse().unwrap());
+    for (retries, is_alone) in [(None, true), (None, false), (Some(0), false)] {
+        let open: BTreeSet<u16> = (1..=1000).step_by(9).collect();
+        let filtered: BTreeSet<u16> = (2..=1000).step_by(7).filter(|port| !open.contains(port)).collect();
+        let real = FakeHost { open, filtered: filtered.clone(), ..FakeHost::default() };
+        let bans = FakeHost { bans_after: Some(300), ..real.clone() };
+        let mut hosts = BTreeMap::from([(host, bans), (other, real)]);
+        if is_alone {
+            hosts.remove(&other);
+        }
+        let network = FakeNetwork { hosts, ..FakeNetwork::default() };
+        let targets = if is_alone { "10.0.0.3" } else { "10.0.0.3,10.0.0.4" };
+        let mut scan = scan(ScanSpec { retries, rate_pps: Some(2000), ..spec(targets, "1-1000") });
+        let run = network.run(&mut scan);
+        let (probes, share, silent) = stopped(&run, host);
+        let answers = run.findings.iter().filter(|finding| finding.address == host);
+        let answers = answers.filter(|finding| matches!(finding.observation, Observation::Port { .. })).count();
+        assert!(probes.is_some_and(|probes| (290..=320).contains(&probes)), "{probes:?}, {retries:?}");
+        assert!(share.is_some_and(|share| (200..=400).contains(&share)), "{share:?}, {retries:?}");
+        assert!((200..=300).contains(&answers) && silent <= 300 - answers + 5, "{silent} silent, {answers} heard");
+        let asked = run.sends.iter().filter(|(_, to)| to.ip() == host).count();
+        assert!(asked < 700, "{asked} probes were sent to one that does not listen");
+        assert!(scan.estimates().recall < 0.75, "{}", scan.estimates().recall);
+        if !is_alone {
+            assert_eq!(stopped(&run, other), (None, None, filtered.len()));
+        }
+    }
+}
+
+#[test]
+fn a_host_most_of_which_is_silent_has_not_stopped_answering() {
+    let host: IpAddr = "10.0.0.3".parse().unwrap();
+    for (limit_pps, loss, open) in [(None, 0.0, 2), (None, 0.2, 2), (Some(50), 0.0, 2), (Some(300), 0.0, 500)] {
+        let open: BTreeSet<u16> = (1..=1000).step_by(1000 / open).collect();
+        let filter = FakeHost { open: open.clone(), drops_rest: true, limit_pps, ..FakeHost::default() };
+        let network = FakeNetwork { loss, hosts: BTreeMap::from([(host, filter)]), ..FakeNetwork::default() };
+        let run = network.run(&mut scan(spec("10.0.0.3", "1-1000")));
+        let (probes, _, silent) = stopped(&run, host);
+        assert_eq!((probes, found(&run).len() + silent), (None, 1000), "{limit_pps:?} at {loss}");
+        assert!(found(&run).len() * 100 >= open.len() * 99, "{} of {}", found(&run).len(), open.len());
+    }
+}
+
+#[test]
+fn what_is_out_when_a_link_is_lost_is_asked_anew_once_it_is_back() {
+    let network = world("10.0.0.0/28", "1-20", 10, 3);
+    let mut scan = scan(ScanSpec { retries: Some(0), ..spec("10.0.0.0/28", "1-20") });
+    let (mut now, mut out) = (Duration::from_secs(1), Vec::new());
+    // Nobody hears of what is sent first.
+    while let Step::Send { probe, to } = scan.poll(now, 1000) {
+        out.push((probe, to));
+    }
+    assert_eq!(out.len(), 320);
+    now += Duration::from_secs(2);
+    scan.ask_anew(now);
+    let mut closed = BTreeSet::new();
+    while let Step::Close { probe } = scan.poll(now, 0) {
+        closed.insert(probe);
+    }
+    assert_eq!(closed, out.iter().map(|(probe, _)| *probe).collect());
+    let run = network.run(&mut scan);
+    assert_exact(&network, &run);
+    assert_settled_once(&run, 20);
+}

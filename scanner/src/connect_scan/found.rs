@@ -48,7 +48,10 @@ impl ConnectScan {
 
     /// Ends a host that has nothing left to send or wait for.
     pub(super) fn settle(&mut self, key: Key) {
-        if self.hosts.get(key).is_none_or(|host| host.pending > 0 || host.queued) || self.begin_last_trial(key) {
+        if self.hosts.get(key).is_none_or(|host| host.pending > 0 || host.queued) {
+            return;
+        }
+        if self.begin_last_pulse(key) || self.begin_last_trial(key) {
             return;
         }
         if self.begin_round(key) {
@@ -72,7 +75,9 @@ impl ConnectScan {
             for unreachable in host.heard.unreachable(&self.plan, count) {
                 self.results.note_unanswered(&host.scanned, unreachable, PortState::Filtered);
             }
-            let silent = host.heard.silent(&self.plan, count);
+            // Of those that were asked since a host has stopped answering nothing is known either.
+            let settled = host.pulse.settled().map(|steps| (host.scanned.target_index, steps));
+            let silent = host.heard.silent(&self.plan, count, settled);
             self.results.note_unanswered(&host.scanned, silent, PortState::Filtered);
         }
         self.results.end(&host.scanned, End { not_sent: host.not_sent, is_up: host.up.is_some() });

@@ -8,6 +8,7 @@ use super::rounds::Rounds;
 use crate::finding::{NotProbed, Reason, ScannedHost};
 use crate::scan::HeardPorts;
 use crate::scan::middlebox::{Privileged, Trial};
+use crate::scan::pulse::Pulse;
 use crate::scan::stretch::Stretches;
 
 /// A host from its first probe to its last.
@@ -29,6 +30,8 @@ pub(super) struct Host {
     /// How it is known to be up, once it is.
     pub(super) up: Option<Reason>,
     pub(super) heard: HeardPorts,
+    /// Whether it still answers.
+    pub(super) pulse: Pulse<u16>,
     /// When it has answered last.
     pub(super) heard_at: Option<Duration>,
     /// Ports that answered, by what they said.
@@ -86,6 +89,7 @@ impl Host {
             queued: false,
             up: None,
             heard: HeardPorts::default(),
+            pulse: Pulse::default(),
             heard_at: None,
             opened: 0,
             closed: 0,

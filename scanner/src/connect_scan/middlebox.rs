@@ -19,7 +19,7 @@ impl Host {
 
     /// The number in its test that a probe has, which is for no port of the scan's.
     fn trial_of(&self, plan: &Plan, flight: &Flight) -> Option<u32> {
-        let trial = self.trial.filter(|trial| flight.position.is_none() && !trial.is_over())?;
+        let trial = self.trial.filter(|trial| flight.position.is_none() && !flight.is_pulse && !trial.is_over())?;
         middlebox::number_of(plan.spec(), self.scanned.target_index, trial, flight.port)
     }
 }
@@ -52,7 +52,8 @@ impl ConnectScan {
 
     /// Puts a host to a test that has answered all it was asked; false where there is no need, no way to it, or it was.
     pub(super) fn begin_last_trial(&mut self, key: Key) -> bool {
-        self.hosts.get(key).is_some_and(|host| host.not_sent.is_none()) && self.begin_trial(key, true)
+        let is_there = |host: &Host| host.not_sent.is_none() && !host.pulse.has_stopped();
+        self.hosts.get(key).is_some_and(is_there) && self.begin_trial(key, true)
     }
 
     fn begin_trial(&mut self, key: Key, is_last: bool) -> bool {

@@ -149,6 +149,7 @@ impl ConnectScan {
             is_held: false,
             is_patient: false,
             voids: 0,
+            is_pulse: false,
             asked: Some(to),
         };
         let probe = self.flights.insert(flight);

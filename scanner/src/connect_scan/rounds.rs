@@ -54,7 +54,11 @@ impl ConnectScan {
         let is_asked_by_need = self.limits.tries.is_none();
         let missed = self.missed(key);
         let Some(host) = self.hosts.get_mut(key) else { return false };
-        let may_be = host.up.is_some() && host.not_sent.is_none() && !host.is_middlebox() && is_asked_by_need;
+        let may_be = host.up.is_some()
+            && host.not_sent.is_none()
+            && !host.is_middlebox()
+            && is_asked_by_need
+            && !host.pulse.has_stopped();
         let is_done = missed <= missed_max || host.rounds.number + 1 >= ROUNDS_MAX;
         if !may_be || is_done || host.answers() >= self.plan.port_count() {
             return false;
@@ -78,7 +82,7 @@ impl ConnectScan {
         let asked = if host.up.is_some() { self.plan.port_count() } else { 1 };
         // Of ports that nothing was let through to nobody knows anything.
         let unproved = (f64::from(host.unproved) / f64::from(asked.max(1))).min(UNPROVED_MAX);
-        host.rounds.missed(self.measures.tries()).max(unproved)
+        host.rounds.missed(self.measures.tries()).max(unproved).max(host.pulse.missed_of(self.plan.port_count()))
     }
 
     /// Takes a host that ends into the estimate of what was found.

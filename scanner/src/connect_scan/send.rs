@@ -64,6 +64,11 @@ impl ConnectScan {
     pub(super) fn choose(&mut self, now: Duration) -> Option<(Flight, Place)> {
         while let Some(flight) = self.bench.pop_front() {
             let Some(host) = self.hosts.get_mut(flight.host) else { continue };
+            if host.pulse.is_asking() && !flight.is_pulse {
+                self.held_count += 1;
+                self.held.insert((now + FULL_PAUSE, self.held_count), flight);
+                continue;
+            }
             let address = host.scanned.address;
             let place = self.places.at(socket_address(address, flight.port), &self.gate);
             let allowed = place.ok_or(now + FULL_PAUSE).and_then(|place| Ok((self.quotas.check(now, address)?, place)));
@@ -90,8 +95,13 @@ impl ConnectScan {
                 }
             };
             host.queued = false;
+            if host.pulse.is_asking() {
+                continue;
+            }
             let before = (host.step, host.discovery_sent, host.trial);
+            let pulse = host.next_pulse(self.plan.port_count());
             let next = match host.phase {
+                _ if pulse.is_some() => pulse,
                 HostPhase::Resolving => None,
                 HostPhase::Discovery => {
                     let probe = self.discovery.get(host.discovery_sent).copied();
@@ -108,6 +118,7 @@ impl ConnectScan {
             };
             let Some(place) = self.places.at(socket_address(host.scanned.address, port), &self.gate) else {
                 (host.step, host.discovery_sent, host.trial) = before;
+                pulse.into_iter().for_each(|_| host.pulse.take_back());
                 host.queued = true;
                 self.held_hosts.push(Reverse((now + FULL_PAUSE, key)));
                 continue;
@@ -117,8 +128,18 @@ impl ConnectScan {
             host.pending += 1;
             self.line.push_back(key);
             let attempt = Attempt::first(now);
-            let flight =
-                Flight { host: key, port, position, attempt, is_held: false, is_patient: false, voids: 0, asked: None };
+            let (is_pulse, asked) = (pulse.is_some(), None);
+            let flight = Flight {
+                host: key,
+                port,
+                position,
+                attempt,
+                is_held: false,
+                is_patient: false,
+                voids: 0,
+                is_pulse,
+                asked,
+            };
             return Some((flight, place));
         }
         None
@@ -147,8 +168,11 @@ impl ConnectScan {
         let is_trial = self.is_trial(&flight);
         let host = self.hosts.get_mut(flight.host)?;
         let address = host.scanned.address;
-        let is_answered = flight.attempt.is_repeated() && flight.position.is_none() && host.up.is_some() && !is_trial;
-        let is_moot = is_answered || host.is_middlebox() || host.not_sent.is_some();
+        let is_answered = match flight.is_pulse {
+            true => !host.pulse.is_asking(),
+            false => flight.attempt.is_repeated() && flight.position.is_none() && host.up.is_some() && !is_trial,
+        };
+        let is_moot = is_answered || host.is_middlebox() || host.not_sent.is_some() || host.pulse.has_stopped();
         if is_moot || !self.permits(address, Stage::Connect) {
             self.forgo(flight.host, is_moot);
             return None;
@@ -235,6 +259,7 @@ impl ConnectScan {
                 }
                 self.note_given_up(&flight);
                 self.note_trial(&flight, None);
+                self.miss_pulse(&flight);
                 self.give_up(flight.host);
             } else {
                 self.bench.push_back(Flight {

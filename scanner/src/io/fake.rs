@@ -63,6 +63,8 @@ pub struct FakeHost {
     pub drops_rest: bool,
     /// Ports that accept a connection only once its SYN has come twice.
     pub wary: BTreeSet<u16>,
+    /// How many SYNs it answers; it drops what comes after them.
+    pub bans_after: Option<u64>,
     /// SYNs per second that it takes, in bursts of 200 at most; it drops the rest.
     pub limit_pps: Option<u64>,
     /// Its own round-trip time.
@@ -192,6 +194,8 @@ struct Running<'a> {
     bucket: Duration,
     /// What is left in the buckets of hosts with a limit, and when that was so.
     limits: BTreeMap<IpAddr, (f64, Duration)>,
+    /// SYNs that have come to hosts that take no more than some.
+    come: BTreeMap<IpAddr, u64>,
     /// Connections that are neither answered nor given up.
     open: BTreeMap<Key, SocketAddr>,
     listened: BTreeMap<(Key, u16), SocketAddr>,
@@ -225,6 +229,7 @@ impl<'a> Running<'a> {
             full_since: None,
             bucket: Duration::ZERO,
             limits: BTreeMap::new(),
+            come: BTreeMap::new(),
             open: BTreeMap::new(),
             listened: BTreeMap::new(),
             at_ports: BTreeMap::new(),
@@ -257,6 +262,7 @@ impl<'a> Running<'a> {
         self.now += self.network.send_cost;
         let is_lost = self.is_policed()
             | self.is_limited(to.ip())
+            | self.is_banned(to.ip())
             | (self.chance() < self.network.loss)
             | (self.chance() < self.network.loss);
         let answer = self.network.answer(to).filter(|_| !is_lost);
@@ -316,6 +322,14 @@ impl<'a> Running<'a> {
         let is_full = *tokens < 1.0;
         *tokens -= f64::from(u8::from(!is_full));
         is_full
+    }
+
+    /// Whether a host has had enough of the scanner.
+    fn is_banned(&mut self, address: IpAddr) -> bool {
+        let Some(most) = self.network.hosts.get(&address).and_then(|host| host.bans_after) else { return false };
+        let come = self.come.entry(address).or_default();
+        *come += 1;
+        *come > most
     }
 
     /// A connection to a port is no more.

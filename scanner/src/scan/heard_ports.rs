@@ -67,9 +67,16 @@ impl HeardPorts {
         })
     }
 
-    /// Those of the first `count` ports of a plan of which nothing was heard.
-    pub(crate) fn silent(&self, plan: &Plan, count: u32) -> Unanswered {
-        let ports = ports_where(plan, count, |position| !self.knows(position));
+    /// Those of the first `count` ports of a plan of which nothing was heard; of a target that has stopped answering, those alone that
+    /// were asked in so many first steps of its walk.
+    pub(crate) fn silent(&self, plan: &Plan, count: u32, settled: Option<(u64, u32)>) -> Unanswered {
+        let mut asked = PortBits::default();
+        if let Some((index, steps)) = settled {
+            let walk = (0..steps.min(plan.port_count())).filter_map(|step| plan.port_position(index, step));
+            walk.for_each(|position| asked.set(position));
+        }
+        let is_settled = |position| settled.is_none() || asked.has(position);
+        let ports = ports_where(plan, count, |position| !self.knows(position) && is_settled(position));
         Unanswered { reason: Reason::NoResponse, ports }
     }
 }
@@ -104,6 +111,10 @@ mod tests {
         let unanswered = |reason, ports: &str| Unanswered { reason, ports: ports.parse().unwrap() };
         let unreachable: Vec<Unanswered> = heard.unreachable(&plan, 10).collect();
         assert_eq!(unreachable, [unanswered(Reason::HostUnreach, "23"), unanswered(Reason::AdminProhibited, "24")]);
-        assert_eq!(heard.silent(&plan, 8), unanswered(Reason::NoResponse, "21,22,26,27"));
+        assert_eq!(heard.silent(&plan, 8, None), unanswered(Reason::NoResponse, "21,22,26,27"));
+        let first: PortSet = (0..5).filter_map(|step| plan.port(plan.port_position(0, step)?)).collect();
+        let told = heard.silent(&plan, 10, Some((0, 5))).ports;
+        assert!(!told.is_empty() && told.iter().all(|port| first.contains(port)), "of the first five that were asked");
+        assert!(heard.silent(&plan, 10, Some((0, 0))).ports.is_empty());
     }
 }

@@ -77,7 +77,7 @@ impl SynScan {
             if !is_new_host_probe && port != 0 {
                 self.on_trial(index, port, reply);
             }
-            return;
+            return self.note_pulse(index, reply);
         }
         self.results.tally.replies += 1;
         self.answers += 1;
@@ -86,6 +86,7 @@ impl SynScan {
             self.note_port(index, port, reply);
             self.on_trial(index, port, reply);
         }
+        self.note_pulse(index, reply);
     }
 
     /// A port of the scan has answered.

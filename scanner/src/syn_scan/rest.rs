@@ -99,6 +99,9 @@ impl SynScan {
             None => {}
         }
         let Some(target) = self.target(index) else { return };
+        if target.phase == HostPhase::Pulse {
+            return self.end_pulse(index);
+        }
         if target.phase == HostPhase::Link {
             target.pass += 1;
             return if target.pass >= ARP_TRIES { self.settle(index) } else { self.line_up(index) };
@@ -132,7 +135,10 @@ impl SynScan {
             if self.target(index).is_some_and(|target| target.is_refused()) {
                 return self.cut_off(index, NotProbed::SendRefused);
             }
-            return self.conclude(index);
+            if !self.begin_last_pulse(index) {
+                self.conclude(index);
+            }
+            return;
         }
         if let Some(target) = self.target(index) {
             target.begin_pass(pass + 1, current);
@@ -155,10 +161,11 @@ impl SynScan {
             return;
         }
         let up = target.heard.as_ref().filter(|heard| heard.up.is_some());
+        let missed = up.map_or(0.0, |heard| heard.pulse.missed_of(self.ports));
         let address = target.address;
         match up.map(|heard| (heard.answers(), heard.left)) {
             Some((answers, left)) => {
-                let found = self.recall.host(answers, left, exposure.exp());
+                let found = self.recall.host(answers, left, exposure.exp().max(missed));
                 let scanned = scanned(index, address);
                 self.results.findings.extend(likely_found(found).map(|observation| scanned.finding(observation)));
             }
@@ -202,7 +209,9 @@ impl SynScan {
                 self.results.note_unanswered(&scanned, unreachable, PortState::Filtered);
             }
             if heard.left > 0 {
-                let silent = heard.ports.silent(&self.plan, self.ports);
+                // Of those that were asked since a host has stopped answering nothing is known.
+                let settled = heard.pulse.settled().map(|steps| (index, steps));
+                let silent = heard.ports.silent(&self.plan, self.ports, settled);
                 self.results.note_unanswered(&scanned, silent, PortState::Filtered);
             }
         }
@@ -211,7 +220,7 @@ impl SynScan {
 }
 
 /// The logarithm of a chance, which is never none: what was measured as no loss was a little more likely not.
-fn logarithm(loss: f64) -> f64 {
+pub(super) fn logarithm(loss: f64) -> f64 {
     loss.clamp(1e-6, 1.0).ln()
 }
 
@@ -245,7 +254,7 @@ impl Target {
             HostPhase::Silent if self.pass == 0 => self.sent = 0,
             HostPhase::Silent => self.begin_pass(self.pass.saturating_add(1).min(TRIES - 1), current),
             HostPhase::Link => self.begin_pass(0, current),
-            HostPhase::Ports | HostPhase::Trial | HostPhase::Done => return,
+            HostPhase::Ports | HostPhase::Pulse | HostPhase::Trial | HostPhase::Done => return,
         }
         self.exposure = 0.0;
         self.phase = HostPhase::Ports;

@@ -210,7 +210,7 @@ impl SynScan {
     fn visit(&mut self, index: u64, now: Duration) -> Option<Transmit> {
         match self.target(index)?.phase {
             HostPhase::Link => self.visit_link(index, now),
-            HostPhase::Silent | HostPhase::Ports | HostPhase::Trial => self.visit_probes(index, now),
+            HostPhase::Silent | HostPhase::Ports | HostPhase::Pulse | HostPhase::Trial => self.visit_probes(index, now),
             HostPhase::Done => None,
         }
     }
@@ -240,9 +240,11 @@ impl SynScan {
     }
 
     fn visit_probes(&mut self, index: u64, now: Duration) -> Option<Transmit> {
+        self.begin_pulse(index);
         let target = self.target(index)?;
         let (before, phase) = (Progress { step: target.step, sent: target.sent }, target.phase);
         let probe = match phase {
+            HostPhase::Pulse => self.next_pulse(index),
             HostPhase::Silent => self.next_of_silent(index),
             HostPhase::Trial => self.next_trial(index).map(Probe::Syn),
             _ => self.next_of_ports(index),
@@ -275,7 +277,10 @@ impl SynScan {
         }
         let target = self.target(index)?;
         target.until = current;
-        target.heard.iter_mut().for_each(|heard| heard.own_path.sent(now));
+        for heard in &mut target.heard {
+            heard.own_path.sent(now);
+            heard.sent += 1;
+        }
         self.line.push_back(index);
         self.sent.0 += 1;
         self.results.tally.probes_sent += 1;
@@ -315,6 +320,8 @@ impl SynScan {
     fn hold(&mut self, index: u64, before: Progress, denied: Denied) {
         let Some(target) = self.target(index) else { return };
         (target.step, target.sent) = (before.step, before.sent);
+        let heard = target.heard.as_mut().filter(|_| target.phase == HostPhase::Pulse);
+        heard.into_iter().for_each(|heard| heard.pulse.take_back());
         let address = target.address;
         match denied {
             Denied::Network { until } => self.held.hold(address, index, until),

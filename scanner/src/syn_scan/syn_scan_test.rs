@@ -63,6 +63,8 @@ struct Net {
     /// The first and the last port on which it does, where these are not all.
     boxed_from: u16,
     boxed_until: Option<u16>,
+    /// A host that answers no more after so many SYNs.
+    bans: Option<(u32, u32)>,
     /// Refuses every SYN itself, with an ICMP error.
     refuses: Option<u32>,
     /// A host that takes so many SYNs per second, in bursts of so many at most, or of 200.
@@ -227,6 +229,11 @@ impl Net {
                     *self.asked.entry((bits, port)).or_default() += u32::from(!lane::is_canary(lane));
                 }
                 let is_taken = self.takes(bits, probe) && self.delivers(mac) && self.is_believed(bits, probe, lane);
+                let is_banned = self.bans.as_mut().filter(|(host, _)| *host == bits).is_some_and(|(_, left)| {
+                    *left = left.saturating_sub(u32::from(matches!(probe, Probe::Syn(_))));
+                    *left == 0
+                });
+                let is_taken = is_taken && !is_banned;
                 let answer = self.answer(bits, probe).filter(|_| is_taken && self.carries(self.now));
                 if let Some((state, reason)) = answer {
                     let sent_at = Duration::from_millis(u64::try_from(self.now.as_millis()).unwrap());
@@ -688,4 +695,52 @@ fn a_fragile_network_gets_one_slow_syn_at_a_time_and_none_twice() {
     let apart = net.sent.windows(2).map(|pair| pair[1].0 - pair[0].0).min().unwrap();
     assert!(apart >= Duration::from_millis(200), "{apart:?}");
     assert!(net.banners().is_empty());
+}
+
+/// What was told of a host that stopped answering: after how many probes, the share that is here, and the ports said to be silent.
+fn stopped(net: &Net, host: u32) -> (Option<u32>, Option<u16>, u32) {
+    let (mut probes, mut share, mut silent) = (None, None, 0);
+    for finding in net.found.iter().filter(|finding| bits(finding.address) == host) {
+        match &finding.observation {
+            Observation::Stopped { probes: told } => assert_eq!(probes.replace(*told), None, "told once"),
+            Observation::LikelyFound { permille } => share = Some(*permille),
+            Observation::Ports { ports, .. } => silent += ports.count(),
+            _ => {}
+        }
+    }
+    (probes, share, silent)
+}
+
+#[test]
+fn a_host_that_stops_answering_in_the_middle_is_told_and_nothing_of_its_rest_is_filtered() {
+    for (targets, retries) in [("10.77.0.8", None), ("10.77.0.0/27", None), ("10.77.0.0/27", Some(0))] {
+        let mut net = Net { rtt: Duration::from_millis(2), bans: Some((FIRST + 8, 400)), ..Net::default() };
+        let spec = ScanSpec { retries, rate_pps: Some(5000), banners: false, ..spec(targets, "1-1000") };
+        let (scan, open) = net.scan(spec, Box::new(OneGateway), RateCap::new(None));
+        let (probes, share, silent) = stopped(&net, FIRST + 8);
+        assert!(probes.is_some_and(|probes| (380..=440).contains(&probes)), "{probes:?} of {targets}, {retries:?}");
+        assert!(share.is_some_and(|share| (300..=450).contains(&share)), "{share:?} of {targets}");
+        assert!(silent <= 80, "{silent} silent");
+        let asked = net.probes[&(FIRST + 8)];
+        assert!(asked < 700, "{asked} probes were sent to one that does not listen");
+        assert!(scan.estimates().recall < 0.95);
+        let others = truth(FIRST, 32, 1..=1000).into_iter().filter(|(address, _)| *address != FIRST + 8);
+        assert!(targets == "10.77.0.8" || others.clone().all(|port| open.contains(&port)), "others are found whole");
+        let told = net.found.iter().filter(|finding| matches!(finding.observation, Observation::Stopped { .. }));
+        assert_eq!(told.count(), 1);
+    }
+}
+
+#[test]
+fn a_host_most_of_which_is_silent_or_that_takes_few_syns_has_not_stopped_answering() {
+    for (loss, limit) in [(0, None), (300, None), (0, Some((FIRST + 8, 300.0)))] {
+        let mut net = Net { rtt: Duration::from_millis(2), loss, limit, ..Net::default() };
+        // Of these one is open and all others are silent.
+        let silent: Vec<u16> = (1..=4000).filter(|port| state(FIRST + 8, *port).is_none()).take(400).collect();
+        let open = (1..=100).find(|port| state(FIRST + 8, *port) == Some(PortState::Open)).unwrap();
+        let ports: Vec<String> = silent.iter().chain([&open]).map(u16::to_string).collect();
+        let (_, found) = net.scan(spec("10.77.0.8", &ports.join(",")), Box::new(OneGateway), RateCap::new(None));
+        assert_eq!((stopped(&net, FIRST + 8).0, found.len()), (None, 1), "{loss}, {limit:?}");
+        assert_eq!(stopped(&net, FIRST + 8).2, 400);
+    }
 }

@@ -6,8 +6,10 @@ use std::time::Duration;
 use super::own_path::OwnPath;
 use crate::finding::Reason;
 use crate::packet::arp::Mac;
+use crate::packet::probe::Probe;
 use crate::scan::HeardPorts;
 use crate::scan::middlebox::{Privileged, Trial};
+use crate::scan::pulse::Pulse;
 use crate::scan::stretch::Stretches;
 
 /// The number of a gateway that is none.
@@ -59,6 +61,8 @@ pub(super) enum HostPhase {
     Silent,
     /// Each of its ports is asked.
     Ports,
+    /// A port that has answered is asked whether it still does.
+    Pulse,
     /// Ports are asked at which nobody listens, since all that were asked are open.
     Trial,
     /// All is known.
@@ -86,6 +90,11 @@ pub(super) struct Heard {
     /// Open ports that are only listened to once it is known that they mean something.
     pub(super) unheard: Vec<u16>,
     pub(super) trial: Option<Trial>,
+    /// Whether it still answers, and whether it ends once that is known.
+    pub(super) pulse: Pulse<Probe>,
+    pub(super) is_ending: bool,
+    /// Probes that it was sent since it was heard first.
+    pub(super) sent: u32,
     /// What it loses beyond the path.
     pub(super) own_path: OwnPath,
 }
@@ -104,6 +113,9 @@ impl Heard {
             stretches: Stretches::default(),
             unheard: Vec::new(),
             trial: None,
+            pulse: Pulse::default(),
+            is_ending: false,
+            sent: 0,
             own_path: OwnPath::default(),
         }
     }

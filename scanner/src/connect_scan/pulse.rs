@@ -1,0 +1,85 @@
+//! Hosts that stop answering in the middle, found out by connections to ports that have answered ([`crate::scan::pulse`]).
+//!
+//! While such a question is out its host is asked nothing else, so that one that takes a few connections per second has room for it.
+
+use super::host::{Host, HostPhase};
+use super::{ConnectScan, Flight};
+use crate::finding::Observation;
+use crate::gate::{Stage, Verdict};
+use crate::port::Port;
+use crate::scan::discovery::DiscoveryPort;
+use crate::slot_map::Key;
+use crate::spec::Profile;
+
+/// So many questions must be in vain, each asked as often as any port.
+const ASKED: f64 = 3.0;
+
+impl Host {
+    /// How many of its ports have been asked for the first time.
+    fn asked(&self, ports: u32) -> u32 {
+        if self.rounds.number == 0 { self.step.min(ports) } else { ports }
+    }
+
+    /// The next port to ask because nothing was heard for a while.
+    pub(super) fn next_pulse(&mut self, ports: u32) -> Option<DiscoveryPort> {
+        let may_ask = self.up.is_some() && !self.is_middlebox() && self.pulse.wants(self.asked(ports));
+        let port = if may_ask { self.pulse.ask()? } else { return None };
+        Some(DiscoveryPort { port, position: None })
+    }
+}
+
+impl ConnectScan {
+    /// A port has answered for itself.
+    pub(super) fn note_pulse(&mut self, flight: &Flight) {
+        let ports = self.plan.port_count();
+        let Some(host) = self.hosts.get_mut(flight.host) else { return };
+        let (asked, address) = (host.asked(ports), host.scanned.address);
+        let was_held = host.pulse.is_asking();
+        host.pulse.answered(asked, u32::try_from(host.sent).unwrap_or(u32::MAX));
+        // Nothing between this machine and itself bans it, and devices that take a single question are asked no other.
+        let is_watched = !address.is_loopback() && self.plan.spec().profile != Profile::OtSafe;
+        // Not one at which each connection counts.
+        let may_be_asked = || self.gate.ask(address, Some(Port::tcp(flight.port)), Stage::Service) == Verdict::Allow;
+        if is_watched && may_be_asked() {
+            host.pulse.know(flight.port);
+        }
+        if was_held {
+            self.line_up(flight.host);
+        }
+    }
+
+    /// A known port was asked in vain, or refused by something on the way: the next one is asked, or the host has stopped answering.
+    pub(super) fn miss_pulse(&mut self, flight: &Flight) {
+        let Some(host) = self.hosts.get_mut(flight.host).filter(|_| flight.is_pulse) else { return };
+        if !host.pulse.missed(ASKED) {
+            return self.line_up(flight.host);
+        }
+        let address = host.scanned.address;
+        (host.phase, host.step) = (HostPhase::Ports, u32::MAX);
+        let probes = host.pulse.sent();
+        self.results.tell(host.scanned.finding(Observation::Stopped { probes }));
+        self.forget_known(|known| known == address);
+    }
+
+    /// Asks a host that has been asked everything whether it still answers; false where there is no need.
+    pub(super) fn begin_last_pulse(&mut self, key: Key) -> bool {
+        let ports = self.plan.port_count();
+        let Some(host) = self.hosts.get_mut(key) else { return false };
+        let asked = host.asked(ports);
+        let may_ask = host.up.is_some() && host.not_sent.is_none() && !host.is_middlebox();
+        if !may_ask || !host.pulse.wants_last(asked) {
+            return false;
+        }
+        host.phase = HostPhase::Ports;
+        self.line_up(key);
+        true
+    }
+
+    /// Puts a host into the line, if it is not there.
+    fn line_up(&mut self, key: Key) {
+        let Some(host) = self.hosts.get_mut(key) else { return };
+        if !std::mem::replace(&mut host.queued, true) {
+            self.line.push_back(key);
+        }
+    }
+}

@@ -11,6 +11,21 @@ fn the_command_tree_is_consistent() {
     tree().debug_assert();
 }
 
+#[test]
+fn the_ports_that_the_help_of_a_scan_shows_are_those_that_a_reader_expects() {
+    let tree = tree();
+    let scan = tree.find_subcommand("scan").unwrap();
+    let ports = scan.get_arguments().find(|argument| argument.get_id() == "ports").unwrap();
+    let help = ports.get_help().unwrap().to_string();
+    let read = |from: &str, until: &str| {
+        let (_, shown) = help.split_once(from).unwrap();
+        let shown = shown.split(until).next().unwrap().trim();
+        shown.parse::<pentora_scanner::port::PortSet>().unwrap().to_string()
+    };
+    assert_eq!(read("Ports: ", ";"), "T:22,80,8000-8100,U:53", "the service by its name is TCP's");
+    assert_eq!(read("nmap's do: ", "."), "T:22,U:53", "and has to be called so behind U:");
+}
+
 #[expect(clippy::too_many_lines, reason = "one command a line")]
 #[test]
 fn the_commands_of_the_original_description_and_the_contract_parse() {

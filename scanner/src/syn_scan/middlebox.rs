@@ -120,7 +120,7 @@ impl SynScan {
 
     /// Takes open ports right beside redirected ranges for a part of them, once all have been asked.
     fn grow(&mut self, index: u64) {
-        let mut grown = |scan: &mut Self| {
+        let grown = |scan: &mut Self| {
             let heard = scan.target(index).and_then(|target| target.heard.as_mut());
             heard.and_then(|heard| heard.stretches.grown())
         };

@@ -155,13 +155,14 @@ impl SynScan {
 
     /// Takes a target that is about to be settled into the estimate of what was found.
     pub(super) fn account(&mut self, index: u64) {
+        let ports = self.ports;
         let Some(target) = self.target(index) else { return };
         let (exposure, is_asked) = (f64::from(target.exposure), target.phase != HostPhase::Link);
         if target.heard.as_ref().is_some_and(|heard| heard.is_middlebox()) {
             return;
         }
         let up = target.heard.as_ref().filter(|heard| heard.up.is_some());
-        let missed = up.map_or(0.0, |heard| heard.pulse.missed_of(self.ports));
+        let missed = up.map_or(0.0, |heard| heard.pulse.missed_of(ports));
         let address = target.address;
         match up.map(|heard| (heard.answers(), heard.left)) {
             Some((answers, left)) => {

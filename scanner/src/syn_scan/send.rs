@@ -277,7 +277,7 @@ impl SynScan {
         }
         let target = self.target(index)?;
         target.until = current;
-        for heard in &mut target.heard {
+        if let Some(heard) = &mut target.heard {
             heard.own_path.sent(now);
             heard.sent += 1;
         }

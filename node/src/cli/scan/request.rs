@@ -43,7 +43,7 @@ pub(in crate::cli) struct RequestArgs {
     /// File of nmap's, -oX or -oG (repeatable): the hosts that were up, and where no ports are named, those that were open.
     #[arg(long, value_name = "FILE", help_heading = "Targets")]
     from: Vec<String>,
-    /// Ports: 22,80,8000-8100,U:53,ssh; - for all.
+    /// Ports: 22,80,8000-8100,ssh,U:53; - for all. T: and U: hold for what follows, as nmap's do: U:53,T:ssh.
     #[arg(short, long, value_name = "SPEC", allow_hyphen_values = true, help_heading = "Ports")]
     ports: Option<String>,
     /// Ports never to ask, written like --ports: neither by the scan nor by its discovery.

@@ -339,6 +339,7 @@ impl ConnectScan {
             host.heard.mark_unreachable(position, reason);
         }
         self.note_trial(&flight, None);
+        self.miss_pulse(&flight);
         self.settle(flight.host);
     }
 

@@ -57,6 +57,9 @@ impl ConnectScan {
     }
 
     fn begin_trial(&mut self, key: Key, is_last: bool) -> bool {
+        if self.hosts.get(key).is_none_or(Host::is_middlebox) {
+            return false;
+        }
         while is_last && let Some(range) = self.hosts.get_mut(key).and_then(|host| host.stretches.grown()) {
             self.redirect(key, range);
         }

@@ -9,10 +9,11 @@ use crate::gate::{Stage, Verdict};
 use crate::port::Port;
 use crate::scan::discovery::DiscoveryPort;
 use crate::slot_map::Key;
-use crate::spec::Profile;
 
-/// So many questions must be in vain, each asked as often as any port.
-const ASKED: f64 = 3.0;
+/// So many questions must be in vain at least, and at most, each asked as often as any port.
+const ASKED: (f64, f64) = (3.0, 12.0);
+/// A host may be taken so often, all the same, for one that does not answer.
+const WRONG_MAX: f64 = 5e-5;
 
 impl Host {
     /// How many of its ports have been asked for the first time.
@@ -36,8 +37,8 @@ impl ConnectScan {
         let (asked, address) = (host.asked(ports), host.scanned.address);
         let was_held = host.pulse.is_asking();
         host.pulse.answered(asked, u32::try_from(host.sent).unwrap_or(u32::MAX));
-        // Nothing between this machine and itself bans it, and devices that take a single question are asked no other.
-        let is_watched = !address.is_loopback() && self.plan.spec().profile != Profile::OtSafe;
+        // Nothing between this machine and itself bans it, and whoever wants a single try gets no other question.
+        let is_watched = !address.is_loopback() && self.limits.tries != Some(1);
         // Not one at which each connection counts.
         let may_be_asked = || self.gate.ask(address, Some(Port::tcp(flight.port)), Stage::Service) == Verdict::Allow;
         if is_watched && may_be_asked() {
@@ -50,8 +51,12 @@ impl ConnectScan {
 
     /// A known port was asked in vain, or refused by something on the way: the next one is asked, or the host has stopped answering.
     pub(super) fn miss_pulse(&mut self, flight: &Flight) {
+        let tries = f64::from(self.tries_wanted(flight.host));
+        let loss = self.measures.estimates().loss;
         let Some(host) = self.hosts.get_mut(flight.host).filter(|_| flight.is_pulse) else { return };
-        if !host.pulse.missed(ASKED) {
+        let loss = host.own.own_loss().map_or(loss, |own| own.rate()).clamp(1e-6, 0.99);
+        let asked_max = (WRONG_MAX.ln() / (tries * loss.ln())).ceil().clamp(ASKED.0, ASKED.1);
+        if !host.pulse.missed(asked_max) {
             return self.line_up(flight.host);
         }
         let address = host.scanned.address;

@@ -144,8 +144,14 @@ impl Stretches {
         let until = opened.ports.partition_point(|port| *port < PRIVILEGED_END);
         let at = |port: u16| asked.position(Port::tcp(port)).unwrap_or_default();
         let closed = |before, port| (at(before) + 1..at(port)).filter(|at| heard.has_answered(*at)).count();
-        let is_row = |before: &u16, port: &u16| closed(*before, *port) <= ROW_CLOSED_MAX;
-        let longest = opened.ports.get(..until)?.chunk_by(is_row).max_by_key(|row| row.len())?;
+        let below = opened.ports.get(..until)?;
+        // While they are asked, most of them are silent yet.
+        let all = at(*below.last()?) - at(*below.first()?) + 1;
+        let silent_max = SILENT_TIMES * u64::from(all) / below.len().max(1) as u64;
+        let is_row = |before: &u16, port: &u16| {
+            u64::from(at(*port) - at(*before)) <= silent_max && closed(*before, *port) <= ROW_CLOSED_MAX
+        };
+        let longest = below.chunk_by(is_row).max_by_key(|row| row.len())?;
         let (first, last) = (*longest.first()?, *longest.last()?);
         let is_dense = (at(last) - at(first)) as usize <= 2 * longest.len();
         (longest.len() > PRIVILEGED_ROW as usize && is_dense).then_some(first..=last)

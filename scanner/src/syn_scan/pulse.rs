@@ -24,12 +24,10 @@ impl Target {
 impl SynScan {
     /// A host has answered for itself.
     pub(super) fn note_pulse(&mut self, index: u64, reply: &Reply) {
-        let (ports, is_gentle) = (self.ports, self.is_gentle);
+        let (ports, is_once) = (self.ports, self.limits.tries == Some(1));
         let known = match reply.probe {
-            // Not one at which each connection counts, and none other of devices that take a single question.
-            Probe::Syn(port) => {
-                !is_gentle && self.gate.of_port(Some(Port::tcp(port)), Stage::Service) == Verdict::Allow
-            }
+            // Not one at which each connection counts, and whoever wants a single try gets no other question.
+            Probe::Syn(port) => !is_once && self.gate.of_port(Some(Port::tcp(port)), Stage::Service) == Verdict::Allow,
             // A filter that has had enough of connections may let these through.
             Probe::Ack(_) | Probe::Echo | Probe::Timestamp => false,
         };

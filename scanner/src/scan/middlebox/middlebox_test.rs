@@ -106,7 +106,7 @@ fn ports_of_a_stretch_are_asked_from_end_to_end_and_fail_it_together() {
         assert_eq!(Trial::of_stretch(Some(trial), &spec, || Some(1..=2)), None, "one after the other");
         assert!(!trial.is_over() && trial.is_second());
         trial.answer(7, PortState::Open);
-        assert!(trial.has_failed());
+        assert_eq!((trial.state(), trial.has_failed()), (TrialState::Failed, false), "of a stretch alone");
     }
     let excluded = ScanSpec { exclude_ports: "2000-2300".parse().unwrap(), ..spec("-") };
     assert_eq!(Trial::of_stretch(None, &excluded, || Some(2000..=4047)), None);

@@ -249,3 +249,40 @@ fn what_a_full_queue_does_not_take_at_once_is_sent_when_it_has_room_however_ofte
         }
     });
 }
+
+#[test]
+fn a_range_that_a_real_kernel_redirects_is_left_out_by_both_engines_and_the_rest_is_the_hosts() {
+    for choice in [EngineChoice::Raw, EngineChoice::Connect] {
+        for (range, ports, own) in
+            [("1-1023", "1-1023,2022,2080", vec![2022, 2080]), ("1024-65535", "1-2048", vec![22])]
+        {
+            let rules = format!(
+                "table ip n {{
+                  chain pre {{ type nat hook prerouting priority -100; tcp dport {range} redirect to :2081 }}
+                  chain in {{ type nat hook input priority 100; }}
+                }}"
+            );
+            let (has_rules_in, has_rules) = sync_channel(1);
+            let far = move || {
+                for port in [22, 2081] {
+                    let listener = TcpListener::bind(("::", port)).unwrap();
+                    thread::spawn(move || listener.incoming().for_each(drop));
+                }
+                has_rules_in.send(nft(&rules)).unwrap();
+            };
+            with_a_cable_to(far, move || {
+                if !has_rules.recv().unwrap() {
+                    eprintln!("skipped: no nft here");
+                    return;
+                }
+                let mut task = task("10.77.0.1", ports, choice);
+                task.spec = Arc::new(ScanSpec { banners: false, ..(*task.spec).clone() });
+                let (records, outcome) = finish(engine().scan(task).unwrap());
+                let open: Vec<u16> = records[0].open_ports().map(|port| port.port).collect();
+                let of = format!("{range} of {ports} by {choice}: {:?}", records[0].redirected);
+                assert_eq!((open.len() as u64, &open), (outcome.unwrap().progress.tally.open_ports, &own), "{of}");
+                assert!(records[0].redirected.len() == 1 && !records[0].is_middlebox, "{of}");
+            });
+        }
+    }
+}

@@ -25,6 +25,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const LOST_LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How long a way may be lost before what lies behind it is given up: as long as with raw packets.
 const LOST_MAX: Duration = Duration::from_secs(3);
+/// How long a way that is back rests before it is used: the kernels at both ends of a link look at it once a second at most.
+const REST: Duration = Duration::from_millis(1100);
 /// At one look in so many the gateways are looked at as well, whose silence the kernel takes seconds to find out.
 const GATEWAYS_EVERY: u8 = 10;
 /// Such looks in a row that must find one silent: longer than the kernel asks for it.
@@ -57,6 +59,8 @@ pub(super) struct Ways {
     looked_at: Option<Duration>,
     looks: u8,
     state: State,
+    /// Since when the ways that were lost are back.
+    back_since: Option<Duration>,
     silent: Doubt,
 }
 
@@ -64,7 +68,8 @@ pub(super) struct Ways {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     There,
-    /// One is lost, since the last look that found all of them; what is behind it has been given up, or not yet.
+    /// One is lost, since the look that found it so: whatever was heard before came by it. What is behind it has been given up, or
+    /// not yet.
     Lost {
         since: Duration,
         is_given_up: bool,
@@ -141,7 +146,8 @@ impl Ways {
     pub(super) fn new(protocol: u8, targets: &TargetSet) -> Self {
         let (known, silent) = (Known::default(), Doubt::default());
         let targets = targets.clone();
-        Self { protocol, targets, known, looked_at: None, looks: 0, state: State::There, silent }
+        let (looked_at, back_since, state) = (None, None, State::There);
+        Self { protocol, targets, known, looked_at, looks: 0, state, back_since, silent }
     }
 
     /// Whether a way is lost and may come back, so that nothing is to be sent or decided: when to look again.
@@ -164,18 +170,20 @@ impl Ways {
     /// Notes how the ways are now.
     fn note(&mut self, now: Duration, table: &Table) -> Option<Change> {
         let is_lost = self.known.is_lost(table);
-        let looked_at = self.looked_at.replace(now).unwrap_or(now);
+        self.looked_at = Some(now);
+        let back_since = if is_lost { None } else { Some(self.back_since.unwrap_or(now)) };
+        self.back_since = back_since.filter(|_| self.state != State::There);
         match (self.state, is_lost) {
-            (State::There, true) => self.state = State::Lost { since: looked_at, is_given_up: false },
-            (State::Lost { .. }, false) => {
-                self.state = State::There;
+            (State::There, true) => self.state = State::Lost { since: now, is_given_up: false },
+            (State::Lost { .. }, false) if back_since.is_some_and(|since| now >= since + REST) => {
+                (self.state, self.back_since) = (State::There, None);
                 return Some(Change::Back);
             }
             (State::Lost { since, is_given_up }, true) if is_given_up || now > since + LOST_MAX => {
                 self.state = State::Lost { since, is_given_up: true };
                 return Reach::as_it_is(self.protocol).map(|reach| Change::Lost(Lost { reach, since }));
             }
-            (State::There, false) | (State::Lost { .. }, true) => {}
+            (State::There, false) | (State::Lost { .. }, _) => {}
         }
         None
     }
@@ -254,13 +262,16 @@ mod tests {
         let at = Duration::from_millis;
         assert!(ways.note(at(100), &there()).is_none() && ways.awaited(at(100)).is_none());
         assert!(ways.note(at(200), &gone).is_none() && ways.awaited(at(200)).is_some());
-        assert_eq!(ways.state, State::Lost { since: at(100), is_given_up: false }, "it was there at the look before");
-        assert!(matches!(ways.note(at(2900), &there()), Some(Change::Back)) && ways.awaited(at(2900)).is_none());
-        assert!(ways.note(at(3000), &gone).is_none());
-        assert!(ways.note(at(5800), &gone).is_none());
-        assert!(matches!(ways.note(at(6000), &gone), Some(Change::Lost(Lost { since, .. })) if since == at(2900)));
-        assert!(ways.awaited(at(6000)).is_none(), "what is behind it is not probed");
-        assert!(matches!(ways.note(at(9000), &there()), Some(Change::Back)));
-        assert!(ways.note(at(9100), &gone).is_none() && ways.awaited(at(9100)).is_some());
+        assert_eq!(ways.state, State::Lost { since: at(200), is_given_up: false });
+        assert!(ways.note(at(2000), &there()).is_none() && ways.awaited(at(2000)).is_some(), "it rests");
+        assert!(matches!(ways.note(at(3100), &there()), Some(Change::Back)) && ways.awaited(at(3100)).is_none());
+        assert!(ways.note(at(3200), &gone).is_none());
+        assert!(ways.note(at(4000), &there()).is_none());
+        assert!(ways.note(at(6100), &gone).is_none(), "a flicker is no way");
+        assert!(matches!(ways.note(at(6300), &gone), Some(Change::Lost(Lost { since, .. })) if since == at(3200)));
+        assert!(ways.awaited(at(6300)).is_none(), "what is behind it is not probed");
+        assert!(ways.note(at(9000), &there()).is_none());
+        assert!(matches!(ways.note(at(10_100), &there()), Some(Change::Back)));
+        assert!(ways.note(at(10_200), &gone).is_none() && ways.awaited(at(10_200)).is_some());
     }
 }

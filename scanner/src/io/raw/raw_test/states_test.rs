@@ -236,6 +236,9 @@ fn what_a_full_queue_does_not_take_at_once_is_sent_when_it_has_room_however_ofte
             eprintln!("skipped: no tc here");
             return;
         }
+        // What waits for the neighbour's address meets the queue unseen.
+        std::net::UdpSocket::bind("10.9.0.1:0").and_then(|socket| socket.send_to(b"?", "10.9.0.2:9")).unwrap();
+        thread::park_timeout(Duration::from_millis(200));
         for (ports, expected) in [
             ("2022,3001-3100", BTreeMap::from([(PortState::Open, 8), (PortState::Closed, 8 * 100)])),
             ("U:3001-3020", BTreeMap::from([(PortState::Closed, 8 * 20)])),

@@ -1014,7 +1014,9 @@ fn a_host_most_of_which_is_silent_has_not_stopped_answering() {
         let run = network.run(&mut scan(spec("10.0.0.3", "1-1000")));
         let (probes, _, silent) = stopped(&run, host);
         assert_eq!((probes, found(&run).len() + silent), (None, 1000), "{limit_pps:?} at {loss}");
-        assert!(loss > 0.0 || found(&run).len() * 100 >= open.len() * 99, "{} of {}", found(&run).len(), open.len());
+        // Of two ports one may be lost to chance, or to the limit, at the first and only try.
+        let is_few = open.len() < 10 && (loss > 0.0 || limit_pps.is_some());
+        assert!(is_few || found(&run).len() * 100 >= open.len() * 99, "{} of {}", found(&run).len(), open.len());
     }
 }
 

@@ -95,21 +95,19 @@ impl ConnectScan {
         let is_over = trial.is_over();
         if !is_over {
             // There may be ports to be asked anew.
-            if !std::mem::replace(&mut host.queued, true) {
-                self.line.push_back(flight.host);
-            }
-            return;
+            return self.line_up(flight.host);
         }
         match trial.verdict(self.plan.spec(), host.scanned.target_index, &host.stretches) {
             Verdict::Nothing => {}
             Verdict::Cleared => self.results.tell(host.scanned.finding(Observation::Cleared)),
             Verdict::Everything => self.leave_alone(flight.host),
-            Verdict::Range(range) => self.redirect(flight.host, range),
+            Verdict::Range(range) => {
+                self.redirect(flight.host, range);
+                self.line_up(flight.host);
+            }
             Verdict::Next(next) => {
                 host.trial = Some(next);
-                if !std::mem::replace(&mut host.queued, true) {
-                    self.line.push_back(flight.host);
-                }
+                self.line_up(flight.host);
             }
         }
     }

@@ -81,7 +81,7 @@ impl ConnectScan {
     }
 
     /// Puts a host into the line, if it is not there.
-    fn line_up(&mut self, key: Key) {
+    pub(super) fn line_up(&mut self, key: Key) {
         let Some(host) = self.hosts.get_mut(key) else { return };
         if !std::mem::replace(&mut host.queued, true) {
             self.line.push_back(key);

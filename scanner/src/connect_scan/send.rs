@@ -15,6 +15,7 @@ use crate::occupancy::Place;
 use crate::plan::Plan;
 use crate::scan::Attempt;
 use crate::scan::discovery::DiscoveryPort;
+use crate::scan::middlebox::Trial;
 use crate::slot_map::Key;
 use crate::target::socket_address;
 
@@ -109,7 +110,10 @@ impl ConnectScan {
                     probe
                 }
                 HostPhase::Ports => {
-                    next_trial(&self.plan, host).or_else(|| next_port(&self.plan, host, &self.discovery))
+                    let trial = next_trial(&self.plan, host);
+                    let is_held = host.trial.is_some_and(Trial::holds_others);
+                    let next = || next_port(&self.plan, host, &self.discovery);
+                    trial.or_else(|| if is_held { None } else { next() })
                 }
             };
             let Some(DiscoveryPort { port, position }) = next else {

@@ -293,6 +293,11 @@ impl Trial {
         (0..STRETCH_TRIALS).all(|number| of_stretch(spec, 0, (first, last), number).is_some()).then_some(trial)
     }
 
+    /// Whether no other port of the host is worth asking before it is over: nearly all that would be asked is open.
+    pub(crate) fn holds_others(self) -> bool {
+        self.kind == TrialKind::Below && !self.is_over()
+    }
+
     /// Whether the host has been put to another test before.
     pub(crate) fn is_second(self) -> bool {
         self.kind != TrialKind::Drawn

@@ -261,7 +261,7 @@ fn a_range_that_a_real_kernel_redirects_is_left_out_by_both_engines_and_the_rest
         {
             let rules = format!(
                 "table ip n {{
-                  chain pre {{ type nat hook prerouting priority -100; tcp dport {range} redirect to :2081 }}
+                  chain pre {{ type nat hook prerouting priority -100; tcp dport {range} redirect to :2081; }}
                   chain in {{ type nat hook input priority 100; }}
                 }}"
             );

@@ -98,6 +98,8 @@ async fn no_check_writes_or_tries_a_password() {
     for check in Exposures::built_in().checks() {
         for step in &check.steps {
             let request = String::from_utf8_lossy(&step.request("host")).to_uppercase();
+            // FTP begins TLS by that; whoever logs in names another way.
+            let request = request.replace("AUTH TLS\r\n", "");
             for word in [
                 "DATA\r\n", "BDAT ", "SET ", "DELETE", "PUT /", "FLUSH", "STOR ", "APPE ", "DELE ", "MKD ", "RNFR ",
                 "SITE ", "AUTH ", "LOGIN ", "INSERT", "UPDATE ", "EVAL ", "SHUTDOWN", "SLAVEOF",

@@ -284,8 +284,8 @@ async fn a_file_is_found_however_its_answer_comes() {
         ("git-head", "/.git/HEAD", format!("{chunked}3\r\nref\r\n12\r\n: refs/heads/main\n\r\n0\r\n\r\n")),
         ("svn-entries", "/.svn/entries", format!("{chunked}3\r\n12\n\r\n0\r\n\r\n")),
         ("dot-env", "/.env", "HTTP/1.0 200 OK\nServer: x\n\nexport API_KEY=x\n".to_owned()),
-        ("dot-env", "/.env", format!("{chunked}a\r\nAPP=x\r\nDB_\r\n9\r\nPASSWORD=\r\n0\r\n\r\n")),
-        ("phpinfo", "/phpinfo.php", format!("{chunked}4\r\nPHP \r\nd\r\nVersion 8.2.7\r\n0\r\n\r\n")),
+        ("dot-env", "/.env", format!("{chunked}a\r\nAPP=x\r\nDB_\r\na\r\nPASSWORD=x\r\n0\r\n\r\n")),
+        ("phpinfo", "/phpinfo.php", format!("{chunked}4\r\n>PHP\r\n13\r\n Version 8.2.7</h1>\r\n0\r\n\r\n")),
     ] {
         let says = says_of_web(id, |asked| if asked == path { answer.clone() } else { absent() }).await;
         assert!(says, "{id}: {answer:?}");

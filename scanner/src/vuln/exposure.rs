@@ -188,8 +188,23 @@ pub type Answers = BTreeMap<String, BTreeMap<String, String>>;
 /// Longest value that evidence repeats, in bytes.
 const EVIDENCE_VALUE_BYTES_MAX: usize = 200;
 
-/// A template with its `{field}`s filled in, printable.
+/// A template with its `{field}`s filled in, printable; a part in brackets only where all of its fields are known.
 fn fill(template: &str, seen: &Seen<'_>) -> String {
+    let mut text = String::new();
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once('[') {
+        let Some((part, after)) = after.split_once(']') else { break };
+        text.push_str(&fill_fields(before, seen).0);
+        let (part, is_known) = fill_fields(part, seen);
+        text.push_str(if is_known { &part } else { "" });
+        rest = after;
+    }
+    text + &fill_fields(rest, seen).0
+}
+
+/// The same without brackets, and whether all of its fields are known.
+fn fill_fields(template: &str, seen: &Seen<'_>) -> (String, bool) {
+    let mut is_known = true;
     let mut text = String::new();
     let mut rest = template;
     while let Some((before, after)) = rest.split_once('{') {
@@ -199,10 +214,11 @@ fn fill(template: &str, seen: &Seen<'_>) -> String {
             break;
         };
         let value = seen.values(field).join(", ");
+        is_known &= !value.is_empty();
         text.push_str(&plain_text_of(if value.is_empty() { "?" } else { &value }, EVIDENCE_VALUE_BYTES_MAX));
         rest = after;
     }
-    text + rest
+    (text + rest, is_known)
 }
 
 #[cfg(test)]

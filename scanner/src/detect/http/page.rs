@@ -46,11 +46,24 @@ pub fn read_page(body: &[u8], content_type: Option<&str>) -> Page {
             if rel.split_ascii_whitespace().any(|word| word == "icon") {
                 page.icon = attribute(tag, original, "href").filter(|href| !href.is_empty());
             }
-        } else if tag.starts_with("<input") && attribute(tag, tag, "type").as_deref() == Some("password") {
-            page.asks_password = true;
         }
     }
+    page.asks_password = is_markup(content_type) && asks_password(&lower);
     page
+}
+
+/// Whether what came is shown as a page, as far as its type says.
+fn is_markup(content_type: Option<&str>) -> bool {
+    let name = content_type.and_then(|text| text.split(';').next()).map(|name| name.trim().to_ascii_lowercase());
+    name.is_none_or(|name| name.is_empty() || name.contains("html") || name.contains("xml"))
+}
+
+/// Whether there is a field for a password, which in a script is none.
+fn asks_password(lower: &str) -> bool {
+    Tags::of(lower).any(|tag| {
+        let text = lower.get(tag.place.clone()).unwrap_or_default().trim_end_matches('>');
+        tag.name == "input" && attribute(text, text, "type").as_deref() == Some("password")
+    })
 }
 
 /// The first title that is the page's own.
@@ -174,10 +187,21 @@ mod tests {
     }
 
     #[test]
+    fn a_field_for_a_password_stands_in_a_page() {
+        let asks = |body: &str, kind| read_page(body.as_bytes(), kind).asks_password;
+        let form = "<form><input name=p type=password></form>";
+        assert!(asks(form, Some("text/html; charset=utf-8")) && asks(form, Some("application/xhtml+xml")));
+        assert!(asks(form, None), "without a type it may be shown as a page");
+        assert!(!asks(form, Some("text/plain")));
+        assert!(!asks("<script>f('<input type=password>')</script>", None));
+        assert!(!asks("<p title='<input type=password>'>", None));
+    }
+
+    #[test]
     fn a_page_of_tags_without_ends_takes_no_longer_than_another() {
         // Each of these tags once reached to the end of the page and was searched as a whole.
         let tags = "<meta <link <input ".repeat(BODY_BYTES_MAX / 19);
-        let page = read_page(format!("{tags}<input type=password>").as_bytes(), None);
+        let page = read_page(format!("{tags}><input type=password>").as_bytes(), None);
         assert_eq!(page, Page { asks_password: true, ..Page::default() });
     }
 

@@ -223,6 +223,45 @@ fn evidence_repeats_what_was_seen_and_nothing_reaches_a_terminal() {
 }
 
 #[test]
+fn what_is_not_known_is_left_out_of_the_evidence() {
+    let exposures = Exposures::built_in();
+    let evidence = |service: &Service, answers: &Answers, id: &str| {
+        let seen = Seen { port: Port::tcp(6379), service, answers, now_s: NOW_S };
+        exposures.evaluate(&seen).into_iter().find(|weakness| weakness.id == id).unwrap().evidence
+    };
+    let mut service = probed("redis", "Redis", "");
+    service.facts = vec![("auth".to_owned(), "none".to_owned())];
+    let known = evidence(&service, &Answers::new(), "PEN-REDIS-NOAUTH");
+    assert_eq!(known, "INFO was answered without a password.");
+    let version = BTreeMap::from([("version".to_owned(), "7.0.15".to_owned())]);
+    let asked = evidence(&service, &Answers::from([("redis-info".to_owned(), version)]), "PEN-REDIS-NOAUTH");
+    assert_eq!(asked, "INFO was answered without a password, version 7.0.15.");
+}
+
+#[test]
+fn what_is_said_inside_tls_is_not_in_the_clear() {
+    let exposures = Exposures::built_in();
+    for (name, check, id) in [
+        ("imap", "imap-clear", "PEN-IMAP-CLEARTEXT"),
+        ("pop3", "pop3-clear", "PEN-POP3-CLEARTEXT"),
+        ("smtp", "smtp-clear", "PEN-SMTP-CLEARTEXT"),
+        ("ftp", "ftp-clear", "PEN-FTP-CLEARTEXT"),
+    ] {
+        let answers = Answers::from([(check.to_owned(), BTreeMap::new())]);
+        let mut service = probed(name, "", "");
+        for (tls, is_found) in [(None, true), (Some(Box::default()), false)] {
+            service.tls = tls;
+            let seen = Seen { port: Port::tcp(4990), service: &service, answers: &answers, now_s: NOW_S };
+            let found = exposures.evaluate(&seen).iter().any(|weakness| weakness.id == id);
+            assert_eq!(found, is_found, "{id}, within TLS: {}", !is_found);
+            let unasked = Answers::new();
+            let is_asked = exposures.checks_wanted(&Seen { answers: &unasked, ..seen }).iter().any(|it| it.id == check);
+            assert_eq!(is_asked, is_found, "{check}, within TLS: {}", !is_found);
+        }
+    }
+}
+
+#[test]
 fn a_file_that_does_not_hold_together_is_refused_with_the_reason() {
     let parse = |text: &str| Exposures::parse(&[("mine.toml", text)], "").map(|_| ()).unwrap_err().to_string();
     let rule = |more: &str| {

@@ -103,6 +103,11 @@ pub(super) fn components_of(service: &Service, cpes: &[Cpe]) -> Vec<Component> {
     for named in header_texts(service).iter().flat_map(|text| named_in(text)) {
         add(&mut all, named);
     }
+    // Anybody may write anything there: `PHP 5.2 tutorial`.
+    let generator = service.http.as_ref().and_then(|http| http.generator.as_deref());
+    for named in generator.filter(|text| names_generator(text)).iter().flat_map(|text| named_in(text)) {
+        add(&mut all, named);
+    }
     all
 }
 
@@ -113,7 +118,6 @@ pub(super) fn header_texts(service: &Service) -> Vec<&str> {
     for name in ["server", "x-powered-by", "x-generator"] {
         texts.extend(http.headers.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str()));
     }
-    texts.extend(http.generator.as_deref());
     texts.dedup();
     texts
 }
@@ -226,6 +230,14 @@ fn without_sentences(text: &str) -> String {
         rest = after;
     }
     kept + rest
+}
+
+/// Whether a page's generator is a product with its version, as programs write it: what follows stands behind a sign
+/// (`WordPress 6.1; features: ...`, `Drupal 10 (https://www.drupal.org)`).
+fn names_generator(text: &str) -> bool {
+    let told = text.split([';', '(', '|', ',']).next().unwrap_or_default();
+    let told = told.split(" - ").next().unwrap_or_default().trim().trim_end_matches(" CMS");
+    told.split_whitespace().last().is_some_and(|word| is_version(word.rsplit('/').next().unwrap_or_default()))
 }
 
 /// Whether words are products with their versions and nothing else, as far as a version stands in them.

@@ -101,6 +101,7 @@ fn each_product_is_held_against_its_own_version() {
             &[("server", "nginx/1.26.1"), ("generator", "WordPress 5.8.2")],
             &[("16", "WordPress 5.8.2", true)],
         ),
+        ("nginx", "1.26.1", &[("server", "nginx/1.26.1"), ("generator", "OpenSSL 1.0.1 tutorial")], &[]),
         (
             "nginx",
             "1.26.1",

@@ -98,6 +98,8 @@ async fn no_check_writes_or_tries_a_password() {
     for check in Exposures::built_in().checks() {
         for step in &check.steps {
             let request = String::from_utf8_lossy(&step.request("host")).to_uppercase();
+            // FTP begins TLS by that; whoever logs in names another way.
+            let request = request.replace("AUTH TLS\r\n", "");
             for word in [
                 "DATA\r\n", "BDAT ", "SET ", "DELETE", "PUT /", "FLUSH", "STOR ", "APPE ", "DELE ", "MKD ", "RNFR ",
                 "SITE ", "AUTH ", "LOGIN ", "INSERT", "UPDATE ", "EVAL ", "SHUTDOWN", "SLAVEOF",
@@ -282,8 +284,8 @@ async fn a_file_is_found_however_its_answer_comes() {
         ("git-head", "/.git/HEAD", format!("{chunked}3\r\nref\r\n12\r\n: refs/heads/main\n\r\n0\r\n\r\n")),
         ("svn-entries", "/.svn/entries", format!("{chunked}3\r\n12\n\r\n0\r\n\r\n")),
         ("dot-env", "/.env", "HTTP/1.0 200 OK\nServer: x\n\nexport API_KEY=x\n".to_owned()),
-        ("dot-env", "/.env", format!("{chunked}a\r\nAPP=x\r\nDB_\r\n9\r\nPASSWORD=\r\n0\r\n\r\n")),
-        ("phpinfo", "/phpinfo.php", format!("{chunked}4\r\nPHP \r\nd\r\nVersion 8.2.7\r\n0\r\n\r\n")),
+        ("dot-env", "/.env", format!("{chunked}a\r\nAPP=x\r\nDB_\r\na\r\nPASSWORD=x\r\n0\r\n\r\n")),
+        ("phpinfo", "/phpinfo.php", format!("{chunked}4\r\n>PHP\r\n13\r\n Version 8.2.7</h1>\r\n0\r\n\r\n")),
     ] {
         let says = says_of_web(id, |asked| if asked == path { answer.clone() } else { absent() }).await;
         assert!(says, "{id}: {answer:?}");

@@ -183,7 +183,7 @@ async fn what_nobody_reaches_yet_waits_in_parts_that_different_nodes_may_reach()
         let prepared = waiting(&targets);
         let all: u64 = prepared.partitions.iter().map(|part| part.target_count).sum();
         assert_eq!(all, if targets.len() < 12 { 1 << 24 } else { 80 }, "each address is in one part");
-        let wide: IpNet = "10.0.0.0/8".parse().unwrap();
+        let wide: ipnet::IpNet = "10.0.0.0/8".parse().unwrap();
         let needs = prepared.partitions.iter().flat_map(|part| &part.needs.networks);
         assert!(needs.into_iter().all(|net| wide.contains(net)), "{:?}", shapes(&prepared));
     }

@@ -80,7 +80,12 @@ impl FromStr for TrustedKey {
         if name.chars().count() > NAME_CHARS_MAX || name.chars().any(char::is_control) {
             return Err(NoKey { text: text.chars().take(80).collect() });
         }
-        Ok(Self { key: key.parse()?, name: (!name.is_empty()).then(|| name.to_owned()) })
+        let key: SignerKey = key.parse()?;
+        if !key.0.is_key() {
+            // Anybody can sign for it.
+            return Err(NoKey { text: text.chars().take(80).collect() });
+        }
+        Ok(Self { key, name: (!name.is_empty()).then(|| name.to_owned()) })
     }
 }
 

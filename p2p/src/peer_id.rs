@@ -19,6 +19,32 @@ const KEY_PREFIX: [u8; 4] = [0x08, 0x01, 0x12, 0x20];
 /// Multihash code of the identity "hash", whose digest is its input (multicodec table).
 const IDENTITY_HASH: u64 = 0x00;
 
+/// The points of small order but for the sign of their first coordinate, which is the last bit, as keys write them; the last three are
+/// written as nothing below the field's prime is (Bernstein and others, "Taming the many EdDSAs", table 1). A signature "of" such a key can be
+/// made by anybody.
+const SMALL_ORDER: [[u8; KEY_BYTES]; 7] = [
+    with_ends(0x00, 0x00, 0x00),
+    with_ends(0x01, 0x00, 0x00),
+    [
+        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0, 0xd5, 0xdf,
+        0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
+    ],
+    [
+        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f, 0x2a, 0x20,
+        0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a,
+    ],
+    with_ends(0xec, 0xff, 0x7f),
+    with_ends(0xed, 0xff, 0x7f),
+    with_ends(0xee, 0xff, 0x7f),
+];
+
+const fn with_ends(first: u8, between: u8, last: u8) -> [u8; KEY_BYTES] {
+    let mut bytes = [between; KEY_BYTES];
+    bytes[0] = first;
+    bytes[KEY_BYTES - 1] = last;
+    bytes
+}
+
 /// The name of a node. `Display` and `FromStr` use libp2p's base58 text (`12D3KooW...`); serde writes that text in
 /// human-readable formats and the 32 bytes of the key elsewhere.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,7 +66,17 @@ impl PeerId {
     /// Whether `signature` over `message` was made by the identity with this name ([`crate::Identity::sign`]).
     #[must_use]
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
-        PublicKey::try_from_bytes(&self.0).is_ok_and(|key| key.verify(message, signature))
+        self.is_key() && PublicKey::try_from_bytes(&self.0).is_ok_and(|key| key.verify(message, signature))
+    }
+
+    /// Whether there can be a private key to it: its bytes are a point, and of those none that anybody can sign for.
+    #[must_use]
+    pub fn is_key(&self) -> bool {
+        let mut unsigned = self.0;
+        if let Some(last) = unsigned.last_mut() {
+            *last &= 0x7f;
+        }
+        !SMALL_ORDER.contains(&unsigned) && PublicKey::try_from_bytes(&self.0).is_ok()
     }
 
     /// The name as libp2p writes it.
@@ -130,6 +166,24 @@ pub struct PeerIdError {
 mod tests {
     use super::*;
     use crate::Identity;
+
+    #[test]
+    fn nobody_signs_for_a_key_that_has_no_private_half() {
+        for point in SMALL_ORDER {
+            for sign in [0, 0x80] {
+                let mut key = point;
+                key[31] |= sign;
+                let peer = PeerId::from_bytes(key);
+                assert!(!peer.is_key(), "{key:02x?}");
+                // R is the neutral point, s is 0: under some messages that was valid for each of these.
+                let mut signature = [0; 64];
+                signature[0] = 1;
+                assert!((0..64_u8).all(|number| !peer.verify(&[number], &signature)), "{key:02x?}");
+            }
+        }
+        let identity = Identity::from_secret([7; 32]);
+        assert!(identity.peer_id().is_key() && identity.peer_id().verify(b"m", &identity.sign(b"m")));
+    }
 
     #[test]
     fn a_peer_id_is_the_one_that_libp2p_makes_of_the_key() {

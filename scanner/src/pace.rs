@@ -6,6 +6,10 @@
 //! lets through at most 3 % and one probe more than the rate; what a thread is held up by between its slot and its send
 //! comes on top, and 5 % is the promise.
 //!
+//! A probe that is answered makes this machine send more: acknowledgements, resets, requests, which the kernel sends when it has
+//! them. They are owed ([`RateCap::owe`]): no probe goes before slots were taken for them, so that packets of all kinds keep the
+//! rate.
+//!
 //! [`RateCap`] is the part that units of a job share and that the job's owner turns live; it holds the job's caps per
 //! destination network and per host as well (`pace/shares.rs`), and what its connections and datagrams have found of how
 //! much the network takes (`pace/throttle.rs`) and leave behind in routers (`pace/flows.rs`): units that each judged for themselves would take one's slowing down for
@@ -89,6 +93,8 @@ pub struct RateCap {
     /// Probes per second; [`UNLIMITED`] for no cap.
     pps: AtomicU64,
     pacer: Mutex<Pacer>,
+    /// Packets that were sent without a slot.
+    owed: AtomicU64,
     parts: Mutex<Parts>,
     connections: Mutex<Throttle>,
     datagrams: Mutex<Throttle>,
@@ -112,6 +118,7 @@ impl RateCap {
         Self {
             pps: AtomicU64::new(pps.unwrap_or(UNLIMITED)),
             pacer: Mutex::default(),
+            owed: AtomicU64::new(0),
             parts: Mutex::default(),
             connections: Mutex::default(),
             datagrams: Mutex::default(),
@@ -138,9 +145,26 @@ impl RateCap {
     pub fn admit(&self, now: Duration, also: Option<u64>, wanted: u32) -> Result<u32, Duration> {
         let pps = self.pps.load(Ordering::Relaxed).min(also.unwrap_or(UNLIMITED));
         match pps {
-            UNLIMITED => Ok(wanted),
+            UNLIMITED => {
+                self.owed.store(0, Ordering::Relaxed);
+                Ok(wanted)
+            }
             0 => Err(now + Duration::from_millis(20)),
-            _ => locked(&self.pacer).admit(now, pps, wanted),
+            _ => {
+                let mut pacer = locked(&self.pacer);
+                while let owed @ 1.. = self.owed.load(Ordering::Relaxed) {
+                    let paid = pacer.admit(now, pps, u32::try_from(owed).unwrap_or(u32::MAX))?;
+                    self.owed.fetch_sub(paid.into(), Ordering::Relaxed);
+                }
+                pacer.admit(now, pps, wanted)
+            }
+        }
+    }
+
+    /// Notes packets that are sent beside probes: those that follow wait until slots were taken for them.
+    pub(crate) fn owe(&self, packets: u32) {
+        if self.pps.load(Ordering::Relaxed) != UNLIMITED {
+            self.owed.fetch_add(packets.into(), Ordering::Relaxed);
         }
     }
 
@@ -322,6 +346,25 @@ mod tests {
         cap.set(None);
         assert_eq!(cap.admit(now, None, 7), Ok(7));
         assert_eq!(cap.get(), None);
+    }
+
+    #[test]
+    fn packets_that_went_beside_probes_are_paid_before_the_next_probe() {
+        let cap = RateCap::new(Some(100));
+        let mut now = Duration::from_secs(1);
+        assert_eq!(cap.admit(now, None, 1), Ok(1));
+        cap.owe(30);
+        let mut probes = 0;
+        while now < Duration::from_secs(2) {
+            match cap.admit(now, None, 9) {
+                Ok(granted) => probes += granted,
+                Err(next) => now = next,
+            }
+        }
+        assert!((68..=70).contains(&probes), "{probes} of 100 slots, of which 30 are paid");
+        cap.set(None);
+        cap.owe(30);
+        assert_eq!(cap.admit(now, None, 9), Ok(9), "without a cap nothing is owed");
     }
 
     #[test]

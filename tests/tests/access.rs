@@ -75,7 +75,7 @@ fn a_token_goes_as_far_as_its_role_on_every_node_and_no_further_once_it_is_revok
     }
     println!("revoked on three nodes within {:?}", began.elapsed());
     let said = cluster.pentora(1, &["token", "revoke", "admin", "--yes"])?.refused(1)?;
-    assert!(said.contains("last valid administrator's token"), "{said}");
+    assert!(said.contains("last valid administrator"), "{said}");
     // The first token is replaced like any other.
     let second = cluster.pentora(1, &["token", "rotate", "admin"])?.ok()?.trim().to_owned();
     wait::until("the token of before let in no more", REVOKED_WITHIN, || {

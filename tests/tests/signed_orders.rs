@@ -118,7 +118,7 @@ fn verify(cluster: &Cluster, folder: &Path, job: &Job, signer: &str, open: &Job)
     let says = |key: &str| verified.get(key).cloned().unwrap_or_default();
     ensure!(says("signed_by") == signer && says("targets") == 64, "{verified}");
     ensure!(says("audit_entries").as_u64() >= Some(2), "{verified}");
-    let nobody = "ed25519:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    let nobody = "ed25519:iojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w";
     let said = check(&job.0, &bundle, &["--key", nobody])?.refused(1)?;
     ensure!(said.contains("not by whom you named"), "{said}");
     check(&open.0, &bundle, &[])?.refused(1)?;

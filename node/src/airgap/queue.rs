@@ -137,7 +137,8 @@ impl Queue {
                 let whose = "this worker works for";
                 return Err(BundleError::OtherCluster { named: cluster, whose, here: here.clone() });
             }
-            if orders.revision < last.revision {
+            // A cluster that was restored counts its log on from where its backup was.
+            if *here == cluster && orders.revision < last.revision {
                 return Err(BundleError::Older { revision: orders.revision, here: last.revision });
             }
         }

@@ -174,12 +174,16 @@ fn orders_of_another_cluster_are_refused_whoever_is_trusted_unless_it_was_restor
         assert!(is_told && error.is_of_bundle() && files(&place) == before, "{error}");
     }
     assert_eq!(queue.told().unwrap(), Some(told));
-    let older = empty_of(directory.path(), &other, ("c4", &["c0", "c1"]), 9);
-    let error = queue.take_in(&older, Some(other.peer_id()), 0).unwrap_err();
-    assert!(matches!(error, BundleError::Older { revision: 9, here: 10 }), "{error}");
-    let restored = empty_of(directory.path(), &other, ("c4", &["c0", "c1"]), 12);
+    // Its backup was made before the orders that are here.
+    let restored = empty_of(directory.path(), &other, ("c4", &["c0", "c1"]), 9);
     assert!(matches!(queue.take_in(&restored, None, 0), Err(BundleError::UnknownSigner { .. })));
     assert_eq!(queue.take_in(&restored, Some(other.peer_id()), 0).unwrap().cluster, "c4");
+    let older = empty_of(directory.path(), &other, ("c4", &["c0", "c1"]), 8);
+    let error = queue.take_in(&older, None, 0).unwrap_err();
+    assert!(matches!(error, BundleError::Older { revision: 8, here: 9 }), "{error}");
+    let gone = empty_of(directory.path(), &key, ("c1", &[]), 20);
+    let error = queue.take_in(&gone, Some(key.peer_id()), 0).unwrap_err();
+    assert!(error.to_string().ends_with("and this worker works for cluster c4"), "{error}");
 }
 
 #[test]

@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
+use axum::extract::{self, Path, Query};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use futures::StreamExt;
+use ipnet::IpNet;
 use pentora_raft::command::{AccessRole, Author, Command, NewAccessToken, TokenLimits};
 use pentora_raft::state::{AccessToken, WorkOf};
-use pentora_raft::{Applied, ClusterId, Digest, Refusal};
+use pentora_raft::{Applied, ClusterId, Digest, Refusal, State};
 use serde::Deserialize;
 
 use super::auth::{By, Shown};
@@ -40,7 +41,7 @@ fn new_secret() -> String {
 }
 
 pub(super) async fn create(
-    State(node): State<Node>,
+    extract::State(node): extract::State<Node>,
     Extension(author): Extension<Author>,
     body: Bytes,
 ) -> Result<Response, ApiError> {
@@ -69,6 +70,7 @@ pub(super) async fn create(
     }) {
         return Err(refused(format!("there is no scope `{}`; `pentora scope list` has them", scope.escape_debug())));
     }
+    node.raft.read(|state| hands_on(state, &author, &networks, &scopes))?;
     let secret = new_secret();
     let new = NewAccessToken {
         name: name.clone(),
@@ -91,6 +93,44 @@ pub(super) async fn create(
     Ok((Extension(about), made).into_response())
 }
 
+/// Whether whoever asks may give out a token with these limits: nobody hands on more than they have.
+fn hands_on(state: &State, author: &Author, networks: &[IpNet], scopes: &[String]) -> Result<(), ApiError> {
+    let Some((own, maker)) = state.limits_of(&author.who).zip(state.access_token_named(&author.who)) else {
+        return Ok(());
+    };
+    let is_in_networks = !networks.is_empty() && networks.iter().all(|net| own.iter().any(|own| own.contains(net)));
+    let is_in_scopes =
+        maker.networks.is_none() && !scopes.is_empty() && scopes.iter().all(|scope| maker.scopes.contains(scope));
+    if is_in_networks || is_in_scopes {
+        return Ok(());
+    }
+    let detail = format!(
+        "token `{}` is limited to networks or scopes and gives out nothing that is let into others: name networks within its own",
+        maker.name
+    );
+    Err(ApiError::new(StatusCode::FORBIDDEN, "scope_denied", detail))
+}
+
+/// Whether an administrator is left for good without that token: one that ends by itself is none some day, and a limited one gives out no
+/// other that is not.
+fn leaves_administrator(state: &State, name: &str) -> Result<(), ApiError> {
+    let now_ms = state.now_ms();
+    let stays = |token: &AccessToken| {
+        let is_limited = token.networks.is_some() || !token.scopes.is_empty() || token.expires_at_ms.is_some();
+        token.role == AccessRole::Admin && token.is_valid(now_ms) && !is_limited
+    };
+    let is_last = state.access_token_named(name).is_some_and(|token| stays(&token))
+        && !state.access_tokens().any(|token| token.name != name && stays(&token));
+    if !is_last {
+        return Ok(());
+    }
+    let detail = format!(
+        "`{}` is the last valid administrator whose token does not end by itself; make another first: pentora token create --role admin",
+        name.escape_debug()
+    );
+    Err(ApiError::new(StatusCode::CONFLICT, "last_administrator", detail))
+}
+
 /// Answers with a secret, once this node lets it in.
 async fn created(node: &Node, index: u64, name: &str, token: String, status: StatusCode) -> Result<Response, ApiError> {
     node.raft.wait_applied(index, super::MIN_INDEX_WITHIN).await;
@@ -106,7 +146,7 @@ fn found(node: &Node, name: &str) -> Result<AccessToken, ApiError> {
 }
 
 /// What goes with a token's row: its limits, and whether it waits for a secret.
-fn beside(state: &pentora_raft::State, name: &str) -> (TokenLimits, bool) {
+fn beside(state: &State, name: &str) -> (TokenLimits, bool) {
     (state.token_limits(name), state.waits_for_secret(name))
 }
 
@@ -137,7 +177,7 @@ fn document(token: AccessToken, (limits, waits): (TokenLimits, bool), now_ms: u6
 }
 
 pub(super) async fn list(
-    State(node): State<Node>,
+    extract::State(node): extract::State<Node>,
     paging: Paging,
 ) -> Result<Json<Page<AccessTokenDocument>>, ApiError> {
     let now_ms = node.raft.now_ms();
@@ -151,7 +191,7 @@ pub(super) async fn list(
 }
 
 pub(super) async fn show(
-    State(node): State<Node>,
+    extract::State(node): extract::State<Node>,
     Path(name): Path<String>,
 ) -> Result<Json<AccessTokenDocument>, ApiError> {
     let now_ms = node.raft.now_ms();
@@ -174,7 +214,7 @@ pub(super) async fn show(
 
 /// Who asks: the token that was shown.
 pub(super) async fn own(
-    State(node): State<Node>,
+    extract::State(node): extract::State<Node>,
     Extension(author): Extension<Author>,
     shown: Option<Extension<Shown>>,
 ) -> Result<Json<AccessTokenDocument>, ApiError> {
@@ -208,13 +248,14 @@ pub(super) struct Revoked {
 /// Makes a token useless. One that it was is let in nowhere as soon as a node has applied it. With its work, what it asked for
 /// stops as well: jobs are cancelled, schedules and standing scans paused.
 pub(super) async fn revoke(
-    State(node): State<Node>,
+    extract::State(node): extract::State<Node>,
     Extension(author): Extension<Author>,
     Query(how): Query<Revoked>,
     Path(name): Path<String>,
 ) -> Result<StatusCode, ApiError> {
     let with_work = how.with_work == Some(true);
     if !is_person(&name) {
+        node.raft.read(|state| leaves_administrator(state, &name))?;
         let applied = node.proposer.propose(Command::RevokeAccessToken { name: name.clone(), author }).await?;
         node.raft.wait_applied(applied.index, super::MIN_INDEX_WITHIN).await;
     } else if !with_work {
@@ -261,10 +302,19 @@ async fn all_applied(
 
 /// Gives a token another secret; the one before is of no use from here on.
 pub(super) async fn rotate(
-    State(node): State<Node>,
+    extract::State(node): extract::State<Node>,
     Extension(author): Extension<Author>,
     Path(name): Path<String>,
 ) -> Result<Response, ApiError> {
+    if name != author.who {
+        // Whoever gives a secret has it.
+        node.raft.read(|state| {
+            let token = state.access_token_named(&name);
+            token.map_or(Ok(()), |token| {
+                hands_on(state, &author, token.networks.as_deref().unwrap_or_default(), &token.scopes)
+            })
+        })?;
+    }
     let secret = new_secret();
     let key = key_of(node.cluster, &secret);
     let applied = node.proposer.propose(Command::RotateAccessToken { name: name.clone(), key, author }).await?;

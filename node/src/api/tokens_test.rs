@@ -57,6 +57,39 @@ async fn a_token_is_made_shown_once_given_another_secret_and_revoked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nobody_gives_out_more_than_they_have_and_an_administrator_is_left_for_good() {
+    let node = TestNode::open().await;
+    let made =
+        node.post("/api/v1/tokens", &json!({"name": "few", "role": "admin", "networks": ["10.15.0.0/24"]})).await;
+    let few = made.json()["token"].as_str().unwrap().to_owned();
+    let ask = |path: &'static str, body: Value| {
+        let request = axum::http::Request::builder().method("POST").uri(path);
+        let request = request.header("authorization", format!("Bearer {few}"));
+        let request = request.header("content-type", "application/json");
+        node.send(request.body(Body::from(body.to_string())).unwrap())
+    };
+    for (path, body, status) in [
+        ("/api/v1/tokens", json!({"name": "all", "role": "admin"}), 403),
+        ("/api/v1/tokens", json!({"name": "wide", "role": "viewer", "networks": ["10.0.0.0/8"]}), 403),
+        ("/api/v1/tokens/admin/rotate", json!({}), 403),
+        ("/api/v1/tokens", json!({"name": "part", "role": "operator", "networks": ["10.15.0.128/25"]}), 201),
+        ("/api/v1/tokens/part/rotate", json!({}), 200),
+    ] {
+        let answer = ask(path, body.clone()).await;
+        assert_eq!(answer.status, status, "{path} {body}: {}", answer.body);
+    }
+    let ends = json!({"name": "boss", "role": "admin", "ttl_seconds": 3600});
+    assert_eq!(node.post("/api/v1/tokens", &ends).await.status, 201);
+    assert_eq!(node.ask(Method::DELETE, "/api/v1/tokens/few", &[], "").await.status, 204);
+    let last = node.ask(Method::DELETE, "/api/v1/tokens/admin", &[], "").await;
+    assert_eq!((last.status, last.problem().as_str()), (409, "last_administrator"), "{}", last.body);
+    assert!(last.body.contains("does not end by itself"), "{}", last.body);
+    assert_eq!(node.post("/api/v1/tokens", &json!({"name": "next", "role": "admin"})).await.status, 201);
+    assert_eq!(node.ask(Method::DELETE, "/api/v1/tokens/admin", &[], "").await.status, 204);
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_asks_too_often_or_for_too_much_is_told_when_to_come_again() {
     let node = TestNode::open().await;
     node.worker_heard().await;

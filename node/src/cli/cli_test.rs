@@ -153,7 +153,7 @@ fn the_commands_of_the_original_description_and_the_contract_parse() {
         "pentora key list --json",
         "pentora scan 10.0.0.1 --sign --key alice --sign-for 8h",
         "pentora job export job-abc123 --output job.tar.gz",
-        "pentora job verify job-abc123 --bundle job.tar.gz --key ed25519:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        "pentora job verify job-abc123 --bundle job.tar.gz --key ed25519:iojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w",
         "pentora job verify job-abc123 --unsigned --json",
         "pentora-node leave --deadline 2m --yes",
         "pentora-node drain n3 --deadline 1h",

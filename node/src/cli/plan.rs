@@ -28,6 +28,8 @@ pub(super) fn plan(plan: &PlanDocument) -> String {
     }
     if !plan.accepted {
         text.push_str("\nRefused: a partition has no node that may take it\n");
+    } else if plan.partitions.iter().any(|part| part.eligible.is_empty()) {
+        text.push_str("\nIt waits in the queue until a node has room\n");
     }
     text
 }

@@ -208,7 +208,7 @@ fn an_empty_configuration_is_complete() {
     assert_eq!(load(&Sources::default()).expect("even without a host").config.name, "node");
 }
 
-const A_KEY: &str = "ed25519:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA alice";
+const A_KEY: &str = "ed25519:iojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w alice";
 
 #[test]
 fn whose_orders_are_taken_is_said_whole_or_not_at_all() {

@@ -13,6 +13,8 @@ pub struct Placed {
     pub eligible: Vec<NodeId>,
     /// Each other, with its reason.
     pub refused: Vec<(NodeId, String)>,
+    /// Of these, those that may once they have room.
+    pub busy: Vec<NodeId>,
 }
 
 /// How a partition of a job stands.
@@ -39,9 +41,10 @@ pub fn placed(state: &State, needs: &Needs, priority: Priority, settings: &Setti
     for (id, record) in state.nodes() {
         let refusal = placement::refused(state, id, record, needs, VERSION)
             .or_else(|| unkept.clone())
-            .or_else(|| placement::set_aside(state.health(id), now_ms))
-            .or_else(|| no_room(state, id, priority, settings));
-        match refusal {
+            .or_else(|| placement::set_aside(state.health(id), now_ms));
+        let full = if refusal.is_none() { no_room(state, id, priority, settings) } else { None };
+        placed.busy.extend(full.as_ref().map(|_| id));
+        match refusal.or(full) {
             None => placed.eligible.push(id),
             Some(reason) => placed.refused.push((id, reason)),
         }
@@ -52,7 +55,7 @@ pub fn placed(state: &State, needs: &Needs, priority: Priority, settings: &Setti
 /// A carried job is no node's.
 fn nobody(state: &State) -> Placed {
     let why = |(id, _): (NodeId, &NodeRecord)| (id, "the work is carried to workers without a network".to_owned());
-    Placed { eligible: Vec::new(), refused: state.nodes().map(why).collect() }
+    Placed { refused: state.nodes().map(why).collect(), ..Placed::default() }
 }
 
 /// Why `node` has no room for another lease, or `None` where it has.

@@ -51,7 +51,7 @@ pub struct PlanPart {
     pub refused: Vec<PlanRefusal>,
     /// Packets before any is sent again.
     pub packets: Between<u64>,
-    /// Seconds; absent where no node may take it.
+    /// Seconds, from when a node has room; absent where no node may take it.
     pub seconds: Option<Between<f64>>,
 }
 

@@ -27,13 +27,15 @@ const WAITS_MOST: f64 = 6.0;
 pub fn forecast(prepared: &Prepared, state: &State, settings: &Settings, now_ms: u64) -> PlanDocument {
     let spec = &prepared.spec;
     let priority = prepared.request.priority;
+    let placed = |partition: &Partition| explain::placed(state, &partition.needs, priority, settings, now_ms);
+    let placed: Vec<Placed> = prepared.partitions.iter().map(placed).collect();
     let parts: Vec<PlanPart> = prepared
         .partitions
         .iter()
         .zip(&spec.partitions)
-        .map(|(partition, targets)| {
-            let placed = explain::placed(state, &partition.needs, priority, settings, now_ms);
-            part_of(spec, prepared.request.workers, partition, targets, state, &placed)
+        .zip(&placed)
+        .map(|((partition, targets), placed)| {
+            part_of(spec, prepared.request.workers, partition, targets, state, placed)
         })
         .collect();
     let packets = parts.iter().fold(Between { least: 0u64, most: 0u64 }, |sum, part| Between {
@@ -50,7 +52,7 @@ pub fn forecast(prepared: &Prepared, state: &State, settings: &Settings, now_ms:
         .zip(longest(|seconds| seconds.most))
         .map(|(least, most)| Between { least: least.max(paced(packets.least)), most: most.max(paced(packets.most)) });
     PlanDocument {
-        accepted: parts.iter().all(|part| !part.eligible.is_empty()),
+        accepted: placed.iter().all(|placed| !placed.eligible.is_empty() || !placed.busy.is_empty()),
         targets: prepared.partitions.iter().map(|part| part.target_count).sum(),
         ports: spec.ports.count(),
         priority,
@@ -75,8 +77,9 @@ fn part_of(
     let least = count.saturating_mul(if looks > 0 { 1 } else { ports });
     let most = count.saturating_mul(ports.saturating_add(looks));
     let packets = Between { least, most };
-    let mut rates: Vec<f64> =
-        placed.eligible.iter().filter_map(|id| state.node(*id)).map(|node| pps_of(node, spec)).collect();
+    // Whoever has no room now will have some: the job waits for that in the queue.
+    let who = if placed.eligible.is_empty() { &placed.busy } else { &placed.eligible };
+    let mut rates: Vec<f64> = who.iter().filter_map(|id| state.node(*id)).map(|node| pps_of(node, spec)).collect();
     rates.sort_by(|a, b| b.total_cmp(a));
     rates.truncate(workers.map_or(usize::MAX, |workers| workers as usize));
     let able: f64 = rates.iter().sum();

@@ -1,8 +1,8 @@
 //! Requests: scope, exclusions, the split by networks, and refusals with their reasons.
 
-use pentora_raft::command::{NewToken, NodeInfo, NodeRole};
+use pentora_raft::command::{NewLease, NewToken, NodeInfo, NodeRole, UnitKey};
 use pentora_raft::network::memory::Network;
-use pentora_raft::state::FIRST_NODE;
+use pentora_raft::state::{FIRST_NODE, Priority, Share};
 use pentora_raft::store::Storage;
 use pentora_raft::{ClusterId, Config, Profile, TokenId};
 
@@ -167,6 +167,60 @@ async fn networks_that_the_same_nodes_reach_are_one_partition_and_what_nobody_re
     let eligible: Vec<usize> = plan.partitions.iter().map(|part| part.eligible.len()).collect();
     assert_eq!(eligible.iter().sum::<usize>(), 2, "{plan:?}");
     assert!(plan.partitions.iter().all(|part| part.eligible.len() + part.refused.len() == 3), "{plan:?}");
+    log.raft.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_reaches_yet_waits_in_parts_that_different_nodes_may_reach() {
+    let log = Log::with(&[node("n1", Some(&["10.88.0.0/16", "10.20.0.0/16"]))]).await;
+    log.proposer.propose(Command::SetNetworks { node: 1, networks: Some(Vec::new()) }).await.unwrap();
+    let waiting = |targets: &str| {
+        prepare(ScanRequest { wait_for_worker: true, ..request(targets) }, Author::default(), &log.raft).unwrap()
+    };
+    let apart = waiting("10.50.0.0/28, 10.60.0.0/28");
+    assert_eq!(shapes(&apart), [(16, vec!["10.50.0.0/28".to_owned()]), (16, vec!["10.60.0.0/28".to_owned()])]);
+    for targets in ["10.0.0.0/8".to_owned(), (0..10).map(|at| format!("10.50.{at}.0/29 ")).collect()] {
+        let prepared = waiting(&targets);
+        let all: u64 = prepared.partitions.iter().map(|part| part.target_count).sum();
+        assert_eq!(all, if targets.len() < 12 { 1 << 24 } else { 80 }, "each address is in one part");
+        let wide: ipnet::IpNet = "10.0.0.0/8".parse().unwrap();
+        let needs = prepared.partitions.iter().flat_map(|part| &part.needs.networks);
+        assert!(needs.into_iter().all(|net| wide.contains(net)), "{:?}", shapes(&prepared));
+    }
+    let RefusedRequest::NoEligibleNode { reasons, .. } =
+        prepare(request("10.0.0.0/8"), Author::default(), &log.raft).unwrap_err()
+    else {
+        panic!("another refusal")
+    };
+    assert!(reasons.iter().any(|(_, why)| why == "it does not reach 10.0.0.0/8"), "{reasons:?}");
+    log.raft.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_accepts_what_waits_for_room_in_the_queue() {
+    let log = Log::start().await;
+    let propose = |command| log.proposer.propose(command);
+    propose(Command::WorkerBack { node: FIRST_NODE }).await.unwrap();
+    let submission = Submission {
+        spec: SpecRef::Inline(Vec::new()),
+        partitions: vec![Partition { target_count: 10, ..Partition::default() }],
+        priority: Priority::Normal,
+        limits: JobLimits { max_attempts: 3, ..JobLimits::default() },
+        via: FIRST_NODE,
+        idempotency_key: None,
+        title: String::new(),
+        finished: Vec::new(),
+    };
+    let submitted = propose(Command::SubmitJob(Box::new(submission))).await.unwrap().response;
+    let Response::Submitted { job, .. } = submitted else { panic!("{submitted:?}") };
+    let unit = UnitKey { job, partition: 0, start: 0 };
+    let grant = NewLease { unit, end: 10, node: FIRST_NODE, share: Share::default() };
+    propose(Command::Grant { grants: vec![grant] }).await.unwrap();
+    let prepared = prepare(request("10.0.0.1"), Author::default(), &log.raft).unwrap();
+    let plan = log.raft.read(|state| forecast(&prepared, state, &pentora_raft::state::Settings::default(), 0));
+    let part = &plan.partitions[0];
+    assert!(plan.accepted && part.eligible.is_empty() && part.seconds.is_some(), "{plan:?}");
+    assert_eq!(part.refused[0].reason, "it has no room: it holds 1 of 1 leases");
     log.raft.shutdown().await;
 }
 

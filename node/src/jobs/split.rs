@@ -3,6 +3,7 @@
 //! What one node is limited to is looked at with the most specific networks first, so that each address is in one part.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
 use pentora_raft::state::{Needs, of_residency, of_signer};
@@ -15,8 +16,10 @@ use crate::document::ScanRequest;
 
 /// Networks that a job is split by, at most; a cluster with more is served by its most specific ones.
 const NETWORKS_MAX: usize = 128;
-/// Networks that name what no node's limits name; with more it is everything.
+/// Networks that name what no node's limits name; with more, wider ones that cover them do.
 const REST_NETWORKS_MAX: usize = 8;
+/// Parts of what nobody reaches yet, at most, of each family: each waits for somebody who reaches it.
+const WAITING_PARTS_MAX: usize = 16;
 
 /// A part of a job's targets, and what it needs of a worker.
 pub(super) type SplitPart = (TargetSet, Needs);
@@ -47,6 +50,10 @@ impl Reach {
 
     fn is_limited(&self) -> bool {
         self.0.iter().any(|(_, nets)| nets.is_some())
+    }
+
+    fn has_only_limited(&self) -> bool {
+        self.0.iter().all(|(_, nets)| nets.is_some())
     }
 }
 
@@ -96,7 +103,14 @@ pub(super) fn split(
         split.push((joined(parts)?, needs(nets)));
     }
     let (rest, apart) = rest.apart();
-    if !rest.is_empty() {
+    if !rest.is_empty() && request.wait_for_worker && reach.has_only_limited() {
+        // Who comes may reach any part of it.
+        for net in covering(&rest, WAITING_PARTS_MAX) {
+            let part = rest.intersect_nets(&[net]);
+            let networks = networks_of(&part);
+            split.push((part, needs(networks)));
+        }
+    } else if !rest.is_empty() {
         let networks = if reach.is_limited() { networks_of(&rest) } else { Vec::new() };
         split.push((rest, needs(networks)));
     }
@@ -128,28 +142,123 @@ pub(super) fn as_asked(targets: &TargetSet, needs: &Needs) -> Needs {
     }
 }
 
-/// The networks of targets that no node is limited to, for the reason that names them; everything where they are many.
+/// The networks of targets that no node is limited to; where they are many, wider ones that cover them.
 fn networks_of(targets: &TargetSet) -> Vec<IpNet> {
+    let exact = exact(targets, REST_NETWORKS_MAX);
+    if !exact.is_empty() {
+        return exact;
+    }
+    let one = covering(targets, 1);
+    // Of one that covers nearly everything nobody learns what is missing.
+    if one.iter().all(|net| net.prefix_len() >= 8) { one } else { covering(targets, REST_NETWORKS_MAX) }
+}
+
+/// The networks that make up the targets; none where they are more than `most`.
+fn exact(targets: &TargetSet, most: usize) -> Vec<IpNet> {
     let mut nets: Vec<IpNet> = Vec::new();
     for range in targets.ranges() {
-        let room = (REST_NETWORKS_MAX + 1).saturating_sub(nets.len());
+        let room = (most + 1).saturating_sub(nets.len());
         match (range.first, range.last) {
-            (std::net::IpAddr::V4(first), std::net::IpAddr::V4(last)) => {
+            (IpAddr::V4(first), IpAddr::V4(last)) => {
                 nets.extend(Ipv4Subnets::new(first, last, 0).take(room).map(IpNet::V4));
             }
-            (std::net::IpAddr::V6(first), std::net::IpAddr::V6(last)) => {
+            (IpAddr::V6(first), IpAddr::V6(last)) => {
                 nets.extend(Ipv6Subnets::new(first, last, 0).take(room).map(IpNet::V6));
             }
             _ => {}
         }
-        if nets.len() > REST_NETWORKS_MAX {
-            let has = |v4: bool| {
-                nets.iter().any(|net| net.addr().is_ipv4() == v4)
-                    || targets.ranges().any(|range| range.first.is_ipv4() == v4)
-            };
-            let everything = [(has(true), "0.0.0.0/0"), (has(false), "::/0")];
-            return everything.iter().filter(|(there, _)| *there).filter_map(|(_, net)| net.parse().ok()).collect();
+        if nets.len() > most {
+            return Vec::new();
         }
     }
     nets
+}
+
+/// Networks of which each target is in one, at most `most` of each family: those that make them up, or as narrow as so few can be.
+fn covering(targets: &TargetSet, most: usize) -> Vec<IpNet> {
+    let exact = exact(targets, most);
+    if !exact.is_empty() {
+        return exact;
+    }
+    let (v4, v6): (Vec<_>, Vec<_>) =
+        targets.ranges().map(|range| (range.first, range.last)).partition(|(first, _)| first.is_ipv4());
+    [(v4, 32), (v6, 128)].iter().flat_map(|(ranges, bits)| covering_of(ranges, *bits, most)).collect()
+}
+
+/// The same of ranges of one family, whose addresses have so many bits.
+fn covering_of(ranges: &[(IpAddr, IpAddr)], bits: u8, most: usize) -> Vec<IpNet> {
+    // The narrowest blocks that are few enough: the wider they are, the fewer.
+    let (mut wide, mut narrow) = (0, bits);
+    while wide < narrow {
+        let middle = (wide + narrow).div_ceil(2);
+        match blocks(ranges, middle, most) {
+            Some(_) => wide = middle,
+            None => narrow = middle - 1,
+        }
+    }
+    let of_block = |(first, last): (IpAddr, IpAddr)| {
+        let same = (0..=bits).rev().find(|prefix| block(first, *prefix) == block(last, *prefix))?;
+        Some(IpNet::new(first, same).ok()?.trunc())
+    };
+    blocks(ranges, wide, most).into_iter().flatten().filter_map(of_block).collect()
+}
+
+/// The first and last address of the ranges in each block of a prefix's length; `None` where more than `most` blocks have any.
+fn blocks(ranges: &[(IpAddr, IpAddr)], prefix: u8, most: usize) -> Option<Vec<(IpAddr, IpAddr)>> {
+    let mut blocks: Vec<(IpAddr, IpAddr)> = Vec::new();
+    for (first, last) in ranges {
+        let mut from = *first;
+        loop {
+            let net = block(from, prefix)?;
+            let to = net.broadcast().min(*last);
+            match blocks.last_mut().filter(|(known, _)| net.contains(known)) {
+                Some(known) => known.1 = to,
+                None => blocks.push((from, to)),
+            }
+            if blocks.len() > most {
+                return None;
+            }
+            if to == *last {
+                break;
+            }
+            from = after(to);
+        }
+    }
+    Some(blocks)
+}
+
+/// The block of a prefix's length that an address is in.
+fn block(address: IpAddr, prefix: u8) -> Option<IpNet> {
+    Some(IpNet::new(address, prefix).ok()?.trunc())
+}
+
+/// The next address; none follows the last one, of which this is not asked.
+fn after(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(address) => IpAddr::V4(Ipv4Addr::from_bits(address.to_bits().saturating_add(1))),
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits().saturating_add(1))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pentora_scanner::target::parse_targets;
+
+    use super::*;
+
+    fn covered(targets: &str, most: usize) -> Vec<String> {
+        covering(&parse_targets(targets, "test").unwrap(), most).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn targets_are_covered_by_few_networks_that_are_as_narrow_as_can_be() {
+        assert_eq!(covered("10.50.0.0/28,10.60.0.0/28", 16), ["10.50.0.0/28", "10.60.0.0/28"]);
+        assert_eq!(covered("10.50.0.0/28,10.60.0.0/28", 1), ["10.32.0.0/11"]);
+        let single: String = (0..40).map(|host| format!("10.1.{host}.7,")).collect::<String>() + "192.168.5.5";
+        assert_eq!(covered(&single, 2), ["10.1.0.0/18", "192.168.5.5/32"]);
+        assert_eq!(covered("0.0.0.1-255.255.255.254", 1), ["0.0.0.0/0"]);
+        let both = covered("10.0.0.1-6,2001:db8::1-2001:db8::fffe", 1);
+        assert_eq!(both, ["10.0.0.0/29", "2001:db8::/112"]);
+        assert_eq!(covered("255.255.255.250-255.255.255.255", 8), ["255.255.255.250/31", "255.255.255.252/30"]);
+    }
 }

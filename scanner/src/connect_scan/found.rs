@@ -35,6 +35,10 @@ impl ConnectScan {
         let host = self.hosts.get_mut(flight.host).filter(is_news)?;
         let listens = answer.state == PortState::Open && self.limits.banners && may_listen;
         host.heard.mark_answered(position);
+        if answer.state == PortState::Open {
+            // Acknowledgements of the connection and of a banner, and a reset.
+            self.pace.owe(2 + u32::from(listens));
+        }
         let Answer { state, reason, .. } = answer;
         self.results.note_port(&host.scanned, port, state, reason, None);
         host.pending += u32::from(listens);

@@ -6,6 +6,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ use super::pacing::{KERNEL_REPEATS, LATE_LEAST, Pacing};
 use super::ports;
 use crate::gate::{self, Gate, Stage, Verdict};
 use crate::occupancy::{Entered, Slot};
+use crate::pace::RateCap;
 use crate::port::Protocol;
 
 /// Longest wait for a connection to a port that has just answered a SYN.
@@ -36,6 +38,8 @@ const AGAIN_MAX: usize = 2;
 const HANDSHAKE_WAIT: Duration = Duration::from_secs(4);
 /// Pause when this machine is out of sockets or local ports.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
+/// Bytes of a segment of an ordinary path.
+const SEGMENT_BYTES: usize = 1448;
 /// Most bytes that one connection takes in below TLS: four answers and the handshake.
 const WIRE_BYTES_MAX: usize = 4 * ANSWER_BYTES_MAX;
 /// Slot for the bytes that are waited for: as much again as an answer has by now, within these. Most of the thousands of
@@ -83,10 +87,71 @@ pub(super) struct Connection<'a> {
 
 /// An open connection in the clear.
 pub(super) struct Opened<'a> {
-    pub(super) stream: TcpStream,
+    pub(super) stream: Paid<TcpStream>,
     pub(super) round_trip: Duration,
     /// Held as long as the connection is.
     pub(super) permit: Permit<'a>,
+}
+
+/// A connection whose packets are owed to a budget, but for its SYN, which had a slot.
+pub(super) struct Paid<S> {
+    inner: S,
+    pace: Option<Arc<RateCap>>,
+}
+
+impl<S> Paid<S> {
+    /// Of one that has come about, which was acknowledged.
+    fn new(inner: S, pace: Option<Arc<RateCap>>) -> Self {
+        let paid = Self { inner, pace };
+        paid.owe(1);
+        paid
+    }
+
+    fn owe(&self, packets: usize) {
+        let packets = u32::try_from(packets).unwrap_or(u32::MAX);
+        self.pace.iter().for_each(|pace| pace.owe(packets));
+    }
+}
+
+impl<S> Drop for Paid<S> {
+    fn drop(&mut self) {
+        // It ends with a reset.
+        self.owe(1);
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Paid<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.inner).poll_read(context, buffer);
+        if polled.is_ready() {
+            // Every other segment is acknowledged, and the last of those that come together.
+            self.owe((buffer.filled().len() - before).div_ceil(2 * SEGMENT_BYTES));
+        }
+        polled
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Paid<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.inner).poll_write(context, bytes);
+        if let Poll::Ready(Ok(written)) = polled {
+            self.owe(written.div_ceil(SEGMENT_BYTES));
+        }
+        polled
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(context)
+    }
 }
 
 /// That a connection may be open.
@@ -208,6 +273,7 @@ impl<'a> Endpoint<'a> {
                     }
                     stream.set_nodelay(true)?;
                     SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
+                    let stream = Paid::new(stream, self.pacing.map(|pacing| Arc::clone(pacing.pace())));
                     return Ok(Opened { stream, round_trip, permit });
                 }
                 Err(error) if is_exhausted(&error) && Instant::now() < until => sleep(EXHAUSTED_PAUSE).await,

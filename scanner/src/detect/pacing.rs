@@ -130,6 +130,11 @@ impl Pacing {
             && self.pace.admit(clock::now(), self.rate_max_pps, 1).is_ok()
     }
 
+    /// The budget that packets beside the first of a connection are owed to.
+    pub(super) fn pace(&self) -> &Arc<RateCap> {
+        &self.pace
+    }
+
     /// A connection begins.
     pub(super) fn begin(&self) -> Begun<'_> {
         Begun { round: self.throttle().begin(clock::now()), pacing: self, was_lost: None }

@@ -20,6 +20,10 @@ impl SynScan {
             self.rtt.sample(reply.address, now.saturating_sub(sent_at));
         }
         self.quiet_until = Duration::ZERO;
+        if reply.state == PortState::Open {
+            // The kernel knows of no connection, and resets it.
+            self.pace.owe(1);
+        }
         if is_answer {
             self.hear_behind(now, reply.address);
         }

@@ -13,6 +13,8 @@ use crate::port::Port;
 use crate::scan::banner_wait;
 use crate::target::Target as PlanTarget;
 
+/// What listening to a port sends beside its SYN: acknowledgements of the connection and of the banner, and a reset.
+const GRAB_PACKETS: u32 = 3;
 /// Targets entered per turn, so that the first probe does not wait for all of them.
 const ENTER_AT_ONCE: u32 = 1024;
 /// Tries of an ARP request, and the time between them: RFC 4861 section 10 for both, which ARP has no words on.
@@ -202,6 +204,7 @@ impl SynScan {
             return None;
         }
         self.grabs_out += 1;
+        self.pace.owe(GRAB_PACKETS);
         let wait = banner_wait(self.rtt.smoothed());
         Some(Transmit::BannerGrab { index, address, port, link, wait })
     }

@@ -6,6 +6,7 @@
 //! is known is antisymmetric and transitive.
 
 mod apk;
+mod branches;
 mod dotted;
 mod dpkg;
 mod number;
@@ -21,6 +22,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::branches::{by_branch, may_have_branches};
 pub use self::plain::{Plain, PlainRange};
 pub use self::range::{Bound, Range, Verdict, unread};
 
@@ -111,6 +113,12 @@ pub fn compare(scheme: Scheme, a: &str, b: &str) -> Option<Ordering> {
         Scheme::OpenSsl => openssl::compare(a, b),
         Scheme::OpenSsh => openssh::compare(a, b),
     }
+}
+
+/// A version of Debian's without the mark of a cleaned archive, which no program tells: `2.7+dfsg-1` is `2.7-1`.
+#[must_use]
+pub fn without_repack(version: &str) -> std::borrow::Cow<'_, str> {
+    dpkg::without_repack(version).map_or(version.into(), Into::into)
 }
 
 /// Whether a version is a day, `20240131` or `2024-01-31`: such ones and numbers that count releases have no order, though some

@@ -75,7 +75,12 @@ pub fn tells_whole_versions(key: &str) -> bool {
 #[must_use]
 pub fn part_of(key: &str) -> Part {
     match key {
-        "cisco:ios" | "fortinet:fortios" | "mikrotik:routeros" | "vmware:esxi" => Part::System,
+        "cisco:ios"
+        | "cisco:cisco_ios_software"
+        | "cisco:ios_software"
+        | "fortinet:fortios"
+        | "mikrotik:routeros"
+        | "vmware:esxi" => Part::System,
         _ => Part::Application,
     }
 }
@@ -198,7 +203,7 @@ const PRODUCTS: &[Product] = &[
     Product { names: &["fortinet fortios", "fortios"], keys: &["fortinet:fortios"], packages: &[] },
     Product { names: &["citrix netscaler", "netscaler"], keys: &["citrix:netscaler_application_delivery_controller", "netscaler:adc"], packages: &[] },
     Product { names: &["f5 big-ip", "big-ip"], keys: &["f5:big-ip_access_policy_manager", "f5:big-ip"], packages: &[] },
-    Product { names: &["cisco ios"], keys: &["cisco:ios"], packages: &[] },
+    Product { names: &["cisco ios"], keys: &["cisco:ios", "cisco:cisco_ios_software", "cisco:ios_software"], packages: &[] },
     Product { names: &["mikrotik routeros", "routeros"], keys: &["mikrotik:routeros"], packages: &[] },
     Product { names: &["apache solr", "solr"], keys: &["apache:solr", "apache_software_foundation:apache_solr"], packages: &[] },
     Product { names: &["minio"], keys: &["minio:minio"], packages: &[] },

@@ -12,7 +12,7 @@ use super::range_words::ranges_of;
 use crate::vuln::advisory::{AND, Affected, RANGES_MAX, bounded, product_key};
 use crate::vuln::cpe::{Cpe, Part, Relation, Value};
 use crate::vuln::product;
-use crate::vuln::version::{Range, Scheme, compare, unread};
+use crate::vuln::version::{Bound, Range, Scheme, compare, unread};
 
 /// Most names that one product is looked up by: its versions are kept for each of them.
 const NAMES_MAX: usize = 16;
@@ -164,8 +164,11 @@ pub(super) fn of_product(product: &Product) -> Vec<Affected> {
             product.default_status.as_deref().is_some_and(|status| status.eq_ignore_ascii_case("affected"));
         let mut affected = Affected { is_default_affected, platforms: platforms.clone(), ..Affected::default() };
         let mut unknown = Vec::new();
+        let mut is_left_out = false;
         for version in &versions {
-            let Some(scheme) = scheme_of(version.version_type.as_deref(), &key) else { continue };
+            let scheme = scheme_of(version.version_type.as_deref(), &key);
+            is_left_out |= scheme.is_none() || Status::of(&version.status).is_none();
+            let Some(scheme) = scheme else { continue };
             for StatedRange { range, status } in ranges(version, scheme, &names) {
                 let ranges = match status {
                     Status::Affected => &mut affected.affected,
@@ -192,6 +195,9 @@ pub(super) fn of_product(product: &Product) -> Vec<Affected> {
                 && !exact.is_empty()
             {
                 (affected.affected, affected.is_default_affected) = (exact, false);
+            } else if is_left_out {
+                // Commits, or what has no status, say which versions are meant, and not to us.
+                affected.affected.push(Range::unread(product::scheme_of(&key), "versions by commits"));
             }
         }
         affected.key = key;
@@ -322,13 +328,18 @@ enum Status {
 impl StatedRange {
     /// Nothing where no status is given.
     fn of(range: Range, status: &str) -> Option<Self> {
-        let status = match status.trim().to_ascii_lowercase().as_str() {
-            "affected" => Status::Affected,
-            "unaffected" => Status::Unaffected,
-            "unknown" => Status::Unknown,
-            _ => return None,
-        };
-        Some(Self { range, status })
+        Some(Self { range, status: Status::of(status)? })
+    }
+}
+
+impl Status {
+    fn of(status: &str) -> Option<Self> {
+        match status.trim().to_ascii_lowercase().as_str() {
+            "affected" => Some(Self::Affected),
+            "unaffected" => Some(Self::Unaffected),
+            "unknown" => Some(Self::Unknown),
+            _ => None,
+        }
     }
 }
 
@@ -346,9 +357,10 @@ fn ranges(entry: &Version, scheme: Scheme, names: &[&str]) -> Vec<StatedRange> {
         return stated(vec![Range::unread(scheme, &bounded(&entry.version))]).collect();
     };
     // Whoever does not know where it ends has not said that it does not.
-    let range =
-        if is_nothing(end) && entry.is_affected() { range.through(unread(end)) } else { up_to(range, end, is_in) };
-    changed(entry, range)
+    if is_nothing(end) && entry.is_affected() {
+        return changed(entry, range.through(unread(end)));
+    }
+    up_to(&range, end, is_in).into_iter().flat_map(|range| changed(entry, range)).collect()
 }
 
 /// The range from the entry's own version on; `None` where that is no single start.
@@ -366,34 +378,54 @@ fn start_of(entry: &Version, scheme: Scheme, names: &[&str]) -> Option<Range> {
     }
 }
 
-/// `range` up to the end that the format's `lessThan` or, with `is_in`, its `lessThanOrEqual` states.
-fn up_to(range: Range, end: &str, is_in: bool) -> Range {
+/// `range` up to the end that the format's `lessThan` or, with `is_in`, its `lessThanOrEqual` states; up to each, where that is a
+/// list of ends for several branches.
+fn up_to(range: &Range, end: &str, is_in: bool) -> Vec<Range> {
     let end = end.trim().trim_start_matches(['<', '=']);
-    match End::of(end) {
+    let is_between = |c: char| c.is_whitespace() || ",;/|&".contains(c);
+    let items = end.split(is_between).filter(|item| !["", "and", "or"].contains(&&*item.to_lowercase()));
+    let items: Vec<End> = items.take(RANGES_MAX).map(End::of).collect();
+    let is_list = items.len() > 1 && items.iter().all(|item| matches!(item, End::Version(_) | End::Branch { .. }));
+    let ends = if is_list { items } else { vec![End::of(end)] };
+    let limit = |end| match end {
         // The format: an asterisk is the largest version of its branch.
-        branch @ End::Branch { is_asterisk: true, .. } => branch.limit_to(range, true),
-        end => end.limit_to(range, is_in),
-    }
+        branch @ End::Branch { is_asterisk: true, .. } => branch.limit_to(range.clone(), true),
+        end => end.limit_to(range.clone(), is_in),
+    };
+    ends.into_iter().map(limit).collect()
 }
 
 /// The parts of a range between which the status changes.
 fn changed(entry: &Version, mut range: Range) -> Vec<StatedRange> {
     let scheme = range.scheme;
     let order = |a: &str, b: &str| compare(scheme, a, b).or_else(|| compare(Scheme::Dotted, a, b));
-    let mut changes: Vec<(String, &str)> =
-        entry.changes.iter().take(RANGES_MAX).map(|change| (bounded(change.at.trim()), &*change.status)).collect();
-    let is_ordered = changes.iter().zip(changes.iter().skip(1)).all(|(a, b)| order(&a.0, &b.0).is_some());
+    let mut changes: Vec<(End, &str)> =
+        entry.changes.iter().take(RANGES_MAX).map(|change| (End::of(&change.at), &*change.status)).collect();
+    // Where a change is cannot be told unless it is a version that has an order with all others, and with both ends.
+    let ends = || range.from.iter().chain(&range.to).map(|bound| bound.version.as_str());
+    let starts: Option<Vec<&str>> = changes.iter().map(|(at, _)| start_of_change(at)).collect();
+    let is_ordered = starts.is_some_and(|starts| {
+        let is_known = |a: &&str| starts.iter().take(1).copied().chain(ends()).all(|b| order(a, b).is_some());
+        starts.iter().all(is_known)
+    });
     if !is_ordered {
-        let words = changes.iter().map(|(at, _)| at.as_str()).take(8).collect::<Vec<_>>().join(", ");
-        return vec![StatedRange { range: Range::unread(scheme, &words), status: Status::Affected }];
+        let words = entry.changes.iter().map(|change| change.at.trim()).take(8).collect::<Vec<_>>().join(", ");
+        return vec![StatedRange { range: doubtful(range, &words), status: Status::Affected }];
     }
-    changes.sort_by(|a, b| order(&a.0, &b.0).unwrap_or(Ordering::Equal));
+    let start = |(at, _): &(End, &str)| start_of_change(at).unwrap_or_default().to_owned();
+    changes.sort_by(|a, b| order(&start(a), &start(b)).unwrap_or(Ordering::Equal));
     let mut parts = Vec::new();
     let mut status = entry.status.as_str();
-    for (at, next) in changes {
-        let is_before = |bound: &Option<crate::vuln::version::Bound>| {
+    for change in changes {
+        let (at, next) = (start(&change), change.1);
+        let is_before = |bound: &Option<Bound>| {
             bound.as_ref().and_then(|bound| order(&at, &bound.version)).unwrap_or(Ordering::Greater)
         };
+        if let End::Branch { behind, .. } = change.0 {
+            // Somewhere in the branch: nobody knows of its versions.
+            let doubt = doubtful(Range::all(scheme).before(behind), &at);
+            parts.push(StatedRange { range: doubt, status: Status::Affected });
+        }
         if range.from.is_some() && is_before(&range.from).is_le() {
             // At the start or before it: so it is from the start on.
             status = next;
@@ -408,4 +440,18 @@ fn changed(entry: &Version, mut range: Range) -> Vec<StatedRange> {
     }
     parts.extend(StatedRange::of(range, status));
     parts
+}
+
+/// Where a change is at the earliest; `None` for words.
+fn start_of_change(at: &End) -> Option<&str> {
+    match at {
+        End::Version(at) | End::Branch { first: at, .. } => Some(at),
+        End::Open | End::Unread(_) => None,
+    }
+}
+
+/// What may be anywhere up to the end of `range`, for the reason of these `words`.
+fn doubtful(range: Range, words: &str) -> Range {
+    let from = unread(words);
+    if range.to.is_some() { range.since(from) } else { Range::unread(range.scheme, words) }
 }

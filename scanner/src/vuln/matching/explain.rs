@@ -139,7 +139,10 @@ fn explain_ranges(subject: &Subject, advisory: &Advisory, step: &mut impl FnMut(
                 Verdict::Outside => "past the end of its own",
                 Verdict::Indeterminate => "of none of them, or of several",
             };
-            step("range", format!("{name}: several ranges end in one another, each for a branch; {version} is {of_branch}."));
+            step(
+                "range",
+                format!("{name}: several ranges end in one another, each for a branch; {version} is {of_branch}."),
+            );
         }
         step("range", format!("{name} taken together: {together:?}.").to_lowercase());
     }

@@ -31,7 +31,8 @@ pub fn by_branch<'a>(
     // Whoever begins at an end or behind it knows of it, and whoever names the version means it.
     let is_sure = |range: &&Range| {
         let is_behind = |from: &Bound| order(range.scheme, &from.version, &newest.version).is_some_and(Ordering::is_ge);
-        let is_named = |to: &Bound| to.is_inclusive && order(range.scheme, version, &to.version) == Some(Ordering::Equal);
+        let is_named =
+            |to: &Bound| to.is_inclusive && order(range.scheme, version, &to.version) == Some(Ordering::Equal);
         range.from.as_ref().is_some_and(is_behind) || range.to.as_ref().is_some_and(is_named)
     };
     if holding.is_empty() || holding.iter().any(is_sure) {

@@ -75,7 +75,21 @@ fn a_branch_ends_where_its_own_end_is() {
         // Of a shortened version both sides may be meant.
         (Dotted, "< 1.5.3|< 1.6.2", "1.5 p, 1.4 i, 1.6 p, 1.7 o"),
     ] {
-        let list: Vec<Range> = ranges.split('|').map(|text| range_of(scheme, &text.replace(" <", "\0<").replace("< ", "<").replace("<= ", "<=").replace(">= ", ">=").replace("= ", "=").replace('\0', " "))).collect();
+        let list: Vec<Range> = ranges
+            .split('|')
+            .map(|text| {
+                range_of(
+                    scheme,
+                    &text
+                        .replace(" <", "\0<")
+                        .replace("< ", "<")
+                        .replace("<= ", "<=")
+                        .replace(">= ", ">=")
+                        .replace("= ", "=")
+                        .replace('\0', " "),
+                )
+            })
+            .collect();
         for row in versions.split(", ") {
             let (version, expected) = row.split_once(' ').unwrap();
             assert_eq!(letter(&list, version).to_string(), expected, "{version} in {ranges}");

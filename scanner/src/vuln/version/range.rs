@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Scheme, UNREAD, compare, dpkg, number, openssh};
+use super::{Scheme, UNREAD, VERSION_BYTES_MAX, compare, dpkg, number, openssh};
 
 /// So many places are a whole version, as far as further ones would be zero.
 const WHOLE_PLACES: usize = 3;
@@ -163,6 +163,11 @@ impl Range {
     }
 
     fn compare_to(&self, version: &str, bound: &str) -> Option<Ordering> {
+        // What is written alike is the same, even where nobody knows its order: `15.0(2)SE11`.
+        let is_same = if self.scheme.is_of_packages() { version == bound } else { version.eq_ignore_ascii_case(bound) };
+        if is_same && is_text(version) {
+            return Some(Ordering::Equal);
+        }
         match self.scheme {
             Scheme::Dpkg | Scheme::Rpm if !version.contains(':') => {
                 let without_epoch = bound.split_once(':').map_or(bound, |(_, rest)| rest);
@@ -186,6 +191,13 @@ impl Range {
             scheme => compare(scheme, version, bound),
         }
     }
+}
+
+/// Whether this may be a version at all.
+fn is_text(version: &str) -> bool {
+    let is_word =
+        version.starts_with(|c: char| c.is_ascii_alphanumeric()) && version.contains(|c: char| c.is_ascii_digit());
+    is_word && version.len() <= VERSION_BYTES_MAX && version.is_ascii()
 }
 
 /// An end of a range in words that nobody understood.

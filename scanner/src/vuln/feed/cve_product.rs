@@ -387,7 +387,7 @@ fn up_to(range: &Range, end: &str, is_in: bool) -> Vec<Range> {
     let items: Vec<End> = items.take(RANGES_MAX).map(End::of).collect();
     let is_list = items.len() > 1 && items.iter().all(|item| matches!(item, End::Version(_) | End::Branch { .. }));
     let ends = if is_list { items } else { vec![End::of(end)] };
-    let limit = |end| match end {
+    let limit = |end: End| match end {
         // The format: an asterisk is the largest version of its branch.
         branch @ End::Branch { is_asterisk: true, .. } => branch.limit_to(range.clone(), true),
         end => end.limit_to(range.clone(), is_in),
@@ -421,20 +421,25 @@ fn changed(entry: &Version, mut range: Range) -> Vec<StatedRange> {
         let is_before = |bound: &Option<Bound>| {
             bound.as_ref().and_then(|bound| order(&at, &bound.version)).unwrap_or(Ordering::Greater)
         };
-        if let End::Branch { behind, .. } = change.0 {
-            // Somewhere in the branch: nobody knows of its versions.
-            let doubt = doubtful(Range::all(scheme).before(behind), &at);
-            parts.push(StatedRange { range: doubt, status: Status::Affected });
-        }
-        if range.from.is_some() && is_before(&range.from).is_le() {
-            // At the start or before it: so it is from the start on.
-            status = next;
-            continue;
-        }
         if range.to.is_some() && is_before(&range.to).is_ge() {
             break;
         }
-        let rest = range.clone().since(at.clone());
+        // Somewhere in a branch: nobody knows of its versions.
+        let resumed = if let End::Branch { behind, .. } = change.0 {
+            let doubt = doubtful(Range::all(scheme).before(behind.clone()), &at);
+            parts.push(StatedRange { range: doubt, status: Status::Affected });
+            behind
+        } else {
+            at.clone()
+        };
+        if range.from.is_some() && is_before(&range.from).is_le() {
+            // At the start or before it: so it is from the start on.
+            let is_before_start =
+                range.from.as_ref().is_some_and(|from| order(&resumed, &from.version).is_some_and(Ordering::is_le));
+            (range, status) = (if is_before_start { range } else { range.since(resumed) }, next);
+            continue;
+        }
+        let rest = range.clone().since(resumed);
         parts.extend(StatedRange::of(range.before(at), status));
         (range, status) = (rest, next);
     }

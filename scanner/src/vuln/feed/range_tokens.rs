@@ -175,6 +175,15 @@ fn without_all(tokens: Vec<Token>) -> Vec<Token> {
 
 /// `before 1.6.2 or 1.5.3` is a list as `before 1.6.2, 1.5.3` is: what stands behind the end of a range alone is one of its items.
 fn with_lists_joined(mut tokens: Vec<Token>) -> Vec<Token> {
+    // `, and` joins once, and `, or` parts.
+    tokens.dedup_by(|next, known| match (&*next, &*known) {
+        (Token::Comma, Token::Comma | Token::Or) => true,
+        (Token::Or, Token::Comma) => {
+            *known = Token::Or;
+            true
+        }
+        _ => false,
+    });
     let is_list = |around: &[Token]| {
         matches!(
             around,

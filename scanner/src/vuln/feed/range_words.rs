@@ -206,10 +206,12 @@ impl Ranges {
         self.list = None;
         let (from, to) = (read(from)?, read(to)?);
         let range = to.limit_to(from.limit_from(Range::all(self.scheme), true), is_in);
-        // Nobody knows of what is older.
-        let older = range.from.as_ref().map(|from| Bound { version: unread(&from.version), ..from.clone() });
-        let before = range.from.as_ref().map(|from| Bound { is_inclusive: false, ..from.clone() });
-        self.done.extend([range, Range { from: older, to: before, ..Range::all(self.scheme) }]);
+        if let Some(from) = range.from.clone() {
+            // Nobody knows of what is older.
+            let older = Range::all(self.scheme).since(unread(&from.version)).before(from.version);
+            self.done.push(older);
+        }
+        self.done.push(range);
         Some(())
     }
 

@@ -163,7 +163,9 @@ fn lists_of_corrections_are_ends_and_no_versions_that_are_affected() {
         ("before 1.4.9, 1.5.x", "< 1.4.9 | >= 1.5, < 1.6"),
         ("before 1.4.9, 1.5.0 through 1.5.2", "< 1.4.9 | >= 1.5.0, <= 1.5.2"),
         // From the one to the other; of what is older nobody knows.
-        ("1.6.0 and prior to 1.7.0", ">= 1.6.0, < 1.7.0 | >= ? 1.6.0, < 1.6.0"),
+        ("1.6.0 and prior to 1.7.0", ">= ? 1.6.0, < 1.6.0 | >= 1.6.0, < 1.7.0"),
+        ("1.6.0, and prior to 1.7.0", ">= ? 1.6.0, < 1.6.0 | >= 1.6.0, < 1.7.0"),
+        ("0 and prior to 1.7.0", "< 1.7.0"),
         ("1.6.0 and before 1.5.3", "= 1.6.0 | < 1.5.3"),
     ] {
         assert_eq!(text_of(text), expected, "{text}");

@@ -89,11 +89,14 @@ fn of_own_branch<'a>(ranges: &[&'a Range], version: &str) -> Vec<&'a Range> {
     let end_of = |range: &&'a Range| Some((*range, range.to.as_ref().map(|to| branch_of(range.scheme, &to.version))?));
     let ends: Vec<(&Range, Branch<'_>)> = ranges.iter().filter_map(end_of).collect();
     let deepest = ends.iter().map(|(_, branch)| branch.depth).max().unwrap_or(0);
-    let shallowest = ends.iter().map(|(_, branch)| branch.depth_min).max().unwrap_or(0);
-    for depth in (shallowest.max(1)..=deepest.min(own.len())).rev() {
+    // Major and minor, and where all ends have no more than two numbers the major alone.
+    let by_numbers = ends.iter().filter(|(_, branch)| !branch.is_counted_by_letters);
+    let shallowest = by_numbers.map(|(_, branch)| branch.depth.min(2)).max().unwrap_or(0);
+    for depth in (1..=deepest.min(own.len())).rev() {
         let is_own = |branch: &Branch<'_>| {
             let places = branch.places.iter().copied().chain(std::iter::repeat(""));
-            own.iter().take(depth).zip(places).all(|(a, b)| number::compare(a, b).is_eq())
+            let depth_min = if branch.is_counted_by_letters { branch.depth } else { shallowest };
+            depth >= depth_min && own.iter().take(depth).zip(places).all(|(a, b)| number::compare(a, b).is_eq())
         };
         let found: Vec<&Range> = ends.iter().filter(|(_, branch)| is_own(branch)).map(|(range, _)| *range).collect();
         if !found.is_empty() {
@@ -108,18 +111,15 @@ struct Branch<'a> {
     places: Vec<&'a str>,
     /// So many places tell it at the most: all but that which counts its releases.
     depth: usize,
-    /// And so many at the least.
-    depth_min: usize,
+    /// Whether it is told by all of them, as letters count the releases of OpenSSL's old branches, and `p1` those of OpenSSH.
+    is_counted_by_letters: bool,
 }
 
 fn branch_of(scheme: Scheme, end: &str) -> Branch<'_> {
     let (places, rest) = places_in(end);
-    // Letters count the releases of OpenSSL's old branches, and `p1` those of OpenSSH.
     let is_counted_by_letters = matches!(scheme, Scheme::OpenSsl | Scheme::OpenSsh) && !rest.is_empty();
     let depth = if is_counted_by_letters { places.len() } else { places.len().saturating_sub(1) };
-    // Major and minor, and of those that have no more than two numbers the major alone.
-    let depth_min = if is_counted_by_letters { depth } else { depth.min(2) };
-    Branch { places, depth, depth_min }
+    Branch { places, depth, is_counted_by_letters }
 }
 
 fn order(scheme: Scheme, a: &str, b: &str) -> Option<Ordering> {

@@ -138,7 +138,7 @@ const PRODUCTS: &[Product] = &[
     Product { names: &["dovecot imapd", "dovecot pop3d", "dovecot"], keys: &["dovecot:dovecot"], packages: &["dovecot"] },
     Product { names: &["cyrus imapd", "cyrus imap"], keys: &["cyrus:imap", "cyrusimap:cyrus_imap"], packages: &["cyrus-imapd"] },
     Product { names: &["courier imapd", "courier"], keys: &["courier-mta:courier"], packages: &["courier"] },
-    Product { names: &["isc bind", "bind"], keys: &["isc:bind", "isc:bind_9"], packages: &["bind9", "bind"] },
+    Product { names: &["isc bind", "bind"], keys: &["isc:bind", "isc:bind_9", "isc:bind9"], packages: &["bind9", "bind"] },
     Product { names: &["dnsmasq"], keys: &["thekelleys:dnsmasq"], packages: &["dnsmasq"] },
     Product { names: &["unbound"], keys: &["nlnetlabs:unbound", "nlnet_labs:unbound"], packages: &["unbound"] },
     Product { names: &["powerdns authoritative server", "powerdns"], keys: &["powerdns:authoritative_server", "powerdns:authoritative"], packages: &["pdns"] },

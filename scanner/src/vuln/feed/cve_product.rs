@@ -11,11 +11,13 @@ use super::range_end::{End, is_nothing};
 use super::range_words::ranges_of;
 use crate::vuln::advisory::{AND, Affected, RANGES_MAX, bounded, product_key};
 use crate::vuln::cpe::{Cpe, Part, Relation, Value};
-use crate::vuln::product;
+use crate::vuln::product::{self, Product as Known};
 use crate::vuln::version::{Bound, Range, Scheme, compare, unread};
 
 /// Most names that one product is looked up by: its versions are kept for each of them.
 const NAMES_MAX: usize = 16;
+/// What makers call their branches, in place of the version at which a range begins.
+const BRANCHES: [&str; 8] = ["mainline", "stable", "legacy", "current", "lts", "esr", "main", "master"];
 /// Where packages are collected that carry the names of what they wrap.
 const REGISTRIES: &[&str] = &[
     "npmjs.org",
@@ -146,8 +148,12 @@ pub(super) fn of_product(product: &Product) -> Vec<Affected> {
     // The name of a package in a collection is not that of a product: `openssl` of a registry is a wrapper of it.
     let collection = said(&product.collection_url).filter(|_| vendor.is_none());
     let is_of_collection = collection.is_some_and(|url| !is_home_of(&url, &name));
-    let own_key =
-        (!name.is_empty() && !is_of_collection).then(|| product_key(vendor.as_deref().unwrap_or(&name), &name));
+    let own_key = (!name.is_empty() && !is_of_collection).then(|| match (&vendor, product::find(Some(&name), None)) {
+        (Some(vendor), _) => product_key(vendor, &name),
+        // Who names no maker means the product that is known by this name.
+        (None, Some(Known { keys: [key, ..], .. })) => (*key).to_owned(),
+        (None, _) => product_key(&name, &name),
+    });
     let cpes: Vec<Cpe> = product.cpes.iter().filter_map(|cpe| cpe.parse().ok()).collect();
     let mut keys: BTreeSet<String> = own_key.into_iter().collect();
     for key in cpes.iter().filter_map(Cpe::product_key) {
@@ -184,6 +190,12 @@ pub(super) fn of_product(product: &Product) -> Vec<Affected> {
         if is_default_affected && affected.affected.is_empty() {
             let room = RANGES_MAX.saturating_sub(affected.unaffected.len());
             affected.unaffected.extend(unknown.into_iter().take(room));
+        }
+        let is_single = |range: &Range| range.from.is_some() && range.from == range.to;
+        let is_unknown = product.default_status.as_deref().is_some_and(|status| status.eq_ignore_ascii_case("unknown"));
+        if is_unknown && !affected.affected.is_empty() && affected.affected.iter().all(is_single) {
+            // What was tried is affected; of the others who says so knows nothing.
+            affected.affected.push(Range::unread(product::scheme_of(&key), "versions that were not tried"));
         }
         let of_key: Vec<&Cpe> = cpes.iter().filter(|cpe| cpe.product_key().as_ref() == Some(&key)).collect();
         affected.cpe = limit_of(&of_key).map(|cpe| bounded(&cpe.to_string()));
@@ -353,7 +365,9 @@ fn ranges(entry: &Version, scheme: Scheme, names: &[&str]) -> Vec<StatedRange> {
         // It goes on for ever, with changes on the way.
         (None, None) => return changed(entry, start_of(entry, scheme, names).unwrap_or_else(|| Range::all(scheme))),
     };
-    let Some(range) = start_of(entry, scheme, names) else {
+    let is_branch = || BRANCHES.iter().any(|branch| entry.version.trim().eq_ignore_ascii_case(branch));
+    let start = start_of(entry, scheme, names).or_else(|| is_branch().then(|| Range::all(scheme)));
+    let Some(range) = start else {
         return stated(vec![Range::unread(scheme, &bounded(&entry.version))]).collect();
     };
     // Whoever does not know where it ends has not said that it does not.

@@ -147,3 +147,37 @@ fn explain_says_why_a_corrected_version_is_in_none_of_its_ranges() {
     let affected = steps("1.6.1");
     assert!(affected.contains("Affected, by"), "{affected}");
 }
+
+#[test]
+fn names_of_branches_stand_for_where_they_begin() {
+    let versions = json!([{"version": "Mainline", "lessThan": "1.23.2", "status": "affected", "versionType": "custom"},
+        {"version": "Stable", "lessThan": "1.22.1", "status": "affected", "versionType": "custom"}]);
+    check("names", &of_versions(versions), "1.20.1 c, 1.22.0 c, 1.22.1 ., 1.23.1 c, 1.23.2 .");
+}
+
+#[test]
+fn who_tried_one_version_does_not_shut_out_who_knows_of_all() {
+    let (kind, mut record) = of_versions(json!([{"version": "4.95", "status": "affected"}]));
+    record["containers"]["cna"]["affected"][0]["defaultStatus"] = json!("unknown");
+    check("alone", &(kind, record.clone()), "4.94.2 ?, 4.95 c, 4.97.1 ?");
+    let mut more = record["containers"]["cna"]["affected"][0].clone();
+    more["versions"] = json!([{"version": "0", "lessThan": "4.96.1", "status": "affected"}]);
+    record["containers"]["adp"] = json!([{"affected": [more]}]);
+    check("with another", &(kind, record), "4.94.2 c, 4.95 c, 4.96.0 c");
+}
+
+#[test]
+fn a_product_without_a_maker_is_the_one_that_is_known_by_its_name() {
+    let feed = cve(
+        "CVE-1999-900001",
+        "n/a",
+        "Apache HTTP Server",
+        json!([{"version": "2.4.32 to 2.4.44", "status": "affected"}]),
+    );
+    let of = |version: &str| {
+        let matches =
+            Matcher::new(store(std::slice::from_ref(&feed))).matches(&service("Apache httpd", version, "")).unwrap();
+        matches.affected.first().map(|found| (found.confidence, found.method.as_str()))
+    };
+    assert_eq!((of("2.4.41"), of("2.4.46")), (Some((80, "version-range")), None));
+}

@@ -11,7 +11,7 @@ use super::range_end::{End, is_nothing};
 use super::range_words::ranges_of;
 use crate::vuln::advisory::{AND, Affected, RANGES_MAX, bounded, product_key};
 use crate::vuln::cpe::{Cpe, Part, Relation, Value};
-use crate::vuln::product::{self, Product as Known};
+use crate::vuln::product;
 use crate::vuln::version::{Bound, Range, Scheme, compare, unread};
 
 /// Most names that one product is looked up by: its versions are kept for each of them.
@@ -148,11 +148,9 @@ pub(super) fn of_product(product: &Product) -> Vec<Affected> {
     // The name of a package in a collection is not that of a product: `openssl` of a registry is a wrapper of it.
     let collection = said(&product.collection_url).filter(|_| vendor.is_none());
     let is_of_collection = collection.is_some_and(|url| !is_home_of(&url, &name));
-    let own_key = (!name.is_empty() && !is_of_collection).then(|| match (&vendor, product::find(Some(&name), None)) {
-        (Some(vendor), _) => product_key(vendor, &name),
-        // Who names no maker means the product that is known by this name.
-        (None, Some(Known { keys: [key, ..], .. })) => (*key).to_owned(),
-        (None, _) => product_key(&name, &name),
+    let own_key = (!name.is_empty() && !is_of_collection).then(|| match &vendor {
+        Some(vendor) => product_key(vendor, &name),
+        None => key_without_maker(&name),
     });
     let cpes: Vec<Cpe> = product.cpes.iter().filter_map(|cpe| cpe.parse().ok()).collect();
     let mut keys: BTreeSet<String> = own_key.into_iter().collect();
@@ -217,6 +215,14 @@ pub(super) fn of_product(product: &Product) -> Vec<Affected> {
     };
     let says_something = |affected: &Affected| affected.is_default_affected || !affected.affected.is_empty();
     keys.into_iter().map(of_key).filter(says_something).collect()
+}
+
+/// The key of a product whose maker a record does not name: its own name as that, or what the product is looked up by that is known
+/// by this name, as `Apache HTTP Server` is.
+fn key_without_maker(name: &str) -> String {
+    let own = product_key(name, name);
+    let known = product::find(Some(name), None).filter(|known| !known.keys.contains(&own.as_str()));
+    known.and_then(|known| known.keys.first()).map_or(own, |key| (*key).to_owned())
 }
 
 /// The name whose edition, or what it is a part of, or being no program, limits a product with these names: all of them say the

@@ -115,12 +115,6 @@ pub fn compare(scheme: Scheme, a: &str, b: &str) -> Option<Ordering> {
     }
 }
 
-/// A version of Debian's without the mark of a cleaned archive, which no program tells: `2.7+dfsg-1` is `2.7-1`.
-#[must_use]
-pub fn without_repack(version: &str) -> std::borrow::Cow<'_, str> {
-    dpkg::without_repack(version).map_or(version.into(), Into::into)
-}
-
 /// Whether a version is a day, `20240131` or `2024-01-31`: such ones and numbers that count releases have no order, though some
 /// records state the one for the other.
 fn is_day(version: &str) -> bool {
@@ -139,6 +133,12 @@ fn is_day(version: &str) -> bool {
             4 => is_short_pair(month_and_day.next()) && is_pair(month_and_day.next()),
             _ => false,
         }
+}
+
+/// A version of Debian's without the mark of a cleaned archive, which no program tells: `2.7+dfsg-1` is `2.7-1`.
+#[must_use]
+pub fn without_repack(version: &str) -> std::borrow::Cow<'_, str> {
+    dpkg::without_repack(version).map_or(version.into(), Into::into)
 }
 
 #[cfg(test)]

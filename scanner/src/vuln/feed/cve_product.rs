@@ -168,11 +168,8 @@ pub(super) fn of_product(product: &Product) -> Vec<Affected> {
             product.default_status.as_deref().is_some_and(|status| status.eq_ignore_ascii_case("affected"));
         let mut affected = Affected { is_default_affected, platforms: platforms.clone(), ..Affected::default() };
         let mut unknown = Vec::new();
-        let mut is_left_out = false;
         for version in &versions {
-            let scheme = scheme_of(version.version_type.as_deref(), &key);
-            is_left_out |= scheme.is_none() || Status::of(&version.status).is_none();
-            let Some(scheme) = scheme else { continue };
+            let Some(scheme) = scheme_of(version.version_type.as_deref(), &key) else { continue };
             for StatedRange { range, status } in ranges(version, scheme, &names) {
                 let ranges = match status {
                     Status::Affected => &mut affected.affected,
@@ -205,9 +202,9 @@ pub(super) fn of_product(product: &Product) -> Vec<Affected> {
                 && !exact.is_empty()
             {
                 (affected.affected, affected.is_default_affected) = (exact, false);
-            } else if is_left_out {
-                // Commits, or what has no status, say which versions are meant, and not to us.
-                affected.affected.push(Range::unread(product::scheme_of(&key), "versions by commits"));
+            } else if !versions.is_empty() {
+                // A list of which nothing was read is no word that all are affected.
+                affected.affected = vec![Range::unread(product::scheme_of(&key), "the versions that are listed")];
             }
         }
         affected.key = key;
@@ -346,18 +343,13 @@ enum Status {
 impl StatedRange {
     /// Nothing where no status is given.
     fn of(range: Range, status: &str) -> Option<Self> {
-        Some(Self { range, status: Status::of(status)? })
-    }
-}
-
-impl Status {
-    fn of(status: &str) -> Option<Self> {
-        match status.trim().to_ascii_lowercase().as_str() {
-            "affected" => Some(Self::Affected),
-            "unaffected" => Some(Self::Unaffected),
-            "unknown" => Some(Self::Unknown),
-            _ => None,
-        }
+        let status = match status.trim().to_ascii_lowercase().as_str() {
+            "affected" => Status::Affected,
+            "unaffected" => Status::Unaffected,
+            "unknown" => Status::Unknown,
+            _ => return None,
+        };
+        Some(Self { range, status })
     }
 }
 

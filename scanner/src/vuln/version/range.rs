@@ -168,13 +168,14 @@ impl Range {
         if is_same && is_text(version) {
             return Some(Ordering::Equal);
         }
+        let cleaned = match self.scheme {
+            Scheme::Dpkg if dpkg::without_repack(version).is_none() => dpkg::without_repack(bound),
+            _ => None,
+        };
+        let bound = cleaned.as_deref().unwrap_or(bound);
         match self.scheme {
             Scheme::Dpkg | Scheme::Rpm if !version.contains(':') => {
                 let without_epoch = bound.split_once(':').map_or(bound, |(_, rest)| rest);
-                if self.scheme == Scheme::Dpkg && dpkg::without_repack(version).is_none() {
-                    let bound = dpkg::without_repack(without_epoch);
-                    return compare(self.scheme, version, bound.as_deref().unwrap_or(without_epoch));
-                }
                 compare(self.scheme, version, without_epoch)
             }
             Scheme::OpenSsh if openssh::release(bound) == Some(bound.trim()) => {

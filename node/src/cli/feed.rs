@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use self::mirrors::Mirrors;
 use super::api_session::{ApiSession, NodeArgs, cluster_here};
 use super::confirm::{YesArgs, confirm};
 use super::context::Context;
@@ -26,6 +27,8 @@ use crate::feeds::{FeedKind, FeedStore};
 
 /// Exploit scores change daily and the catalogue of exploited weaknesses weekly: older than this, they mislead.
 const STALE_AFTER_S: u64 = 14 * 24 * 3600;
+/// Most of what could not be looked at in a folder of mirrors that is named.
+const UNREAD_SHOWN_MAX: usize = 8;
 
 /// What can be done with feeds.
 #[derive(Debug, Subcommand)]
@@ -214,7 +217,14 @@ type Stamps = std::collections::BTreeMap<String, String>;
 
 async fn update(args: UpdateArgs, context: &mut Context) -> Result<(), Failure> {
     let session = session(&args.node, args.local, context).await?;
-    let found = mirrors::find(&args.from).map_err(|error| failed(format!("{}: {error}", args.from.display())))?;
+    let Mirrors { feeds: found, unread } =
+        mirrors::find(&args.from).map_err(|error| failed(format!("{}: {error}", args.from.display())))?;
+    for what in unread.iter().take(UNREAD_SHOWN_MAX) {
+        context.say(format_args!("note: {} (passed over)", super::output::clean(what)));
+    }
+    if let Some(more) = unread.len().checked_sub(UNREAD_SHOWN_MAX).filter(|more| *more > 0) {
+        context.say(format_args!("note: {more} more could not be looked at"));
+    }
     if found.is_empty() {
         let what = format!("{}: there is no mirror of a feed in it", args.from.display());
         return Err(Failure::new(ExitCode::Failure, what).next("see `pentora feed update --help` for what is known"));
@@ -224,7 +234,7 @@ async fn update(args: UpdateArgs, context: &mut Context) -> Result<(), Failure> 
     let path = folder(context)?.with_extension("mirrors.json");
     let mut stamps: Stamps =
         std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
-    let whole = found.len();
+    let (whole, mut refused) = (found.len(), Vec::new());
     for (number, (kind, paths)) in (1..).zip(found) {
         let stamp = mirrors::stamp(&paths).map_err(failed)?;
         // What was taken away, or replaced by hand, is imported again.
@@ -234,7 +244,15 @@ async fn update(args: UpdateArgs, context: &mut Context) -> Result<(), Failure> 
             continue;
         }
         context.say(format_args!("feed {kind}: reading {} ({number} of {whole})", counted_paths(&paths)));
-        import(kind, paths, session.as_ref(), context).await?;
+        if let Err(failure) = import(kind, paths, session.as_ref(), context).await {
+            // A file that is no feed says nothing of the others; a cluster that does not answer does.
+            if failure.exit != ExitCode::Failure {
+                return Err(failure);
+            }
+            context.warn(format_args!("feed {kind}: not imported: {}", super::output::clean(&failure.what)));
+            refused.push(kind.to_string());
+            continue;
+        }
         let now = feeds(&listing, context).await?;
         if let Some(feed) = now.iter().find(|feed| feed.kind == kind.as_str()) {
             stamps.insert(kind.to_string(), format!("{stamp} {}", feed.digest));
@@ -244,7 +262,11 @@ async fn update(args: UpdateArgs, context: &mut Context) -> Result<(), Failure> 
         path.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(failed)?;
         durable_file::write(&path, &text, Readers::Everybody).map_err(failed)?;
     }
-    Ok(())
+    match refused.as_slice() {
+        [] => Ok(()),
+        kinds => Err(failed(format!("not imported: {}", kinds.join(", ")))
+            .because("their files cannot be read; what was in use of them still is, and the other kinds are done")),
+    }
 }
 
 fn counted_paths(paths: &[PathBuf]) -> String {

@@ -226,6 +226,9 @@ fn decide(subject: &Subject, group: &Group) -> Matches {
 }
 
 #[cfg(test)]
+#[path = "matching/branches_test.rs"]
+mod branches_tests;
+#[cfg(test)]
 #[path = "matching/component_test.rs"]
 mod component_tests;
 #[cfg(test)]

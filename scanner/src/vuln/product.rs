@@ -75,7 +75,12 @@ pub fn tells_whole_versions(key: &str) -> bool {
 #[must_use]
 pub fn part_of(key: &str) -> Part {
     match key {
-        "cisco:ios" | "fortinet:fortios" | "mikrotik:routeros" | "vmware:esxi" => Part::System,
+        "cisco:ios"
+        | "cisco:cisco_ios_software"
+        | "cisco:ios_software"
+        | "fortinet:fortios"
+        | "mikrotik:routeros"
+        | "vmware:esxi" => Part::System,
         _ => Part::Application,
     }
 }
@@ -133,7 +138,7 @@ const PRODUCTS: &[Product] = &[
     Product { names: &["dovecot imapd", "dovecot pop3d", "dovecot"], keys: &["dovecot:dovecot"], packages: &["dovecot"] },
     Product { names: &["cyrus imapd", "cyrus imap"], keys: &["cyrus:imap", "cyrusimap:cyrus_imap"], packages: &["cyrus-imapd"] },
     Product { names: &["courier imapd", "courier"], keys: &["courier-mta:courier"], packages: &["courier"] },
-    Product { names: &["isc bind", "bind"], keys: &["isc:bind", "isc:bind_9"], packages: &["bind9", "bind"] },
+    Product { names: &["isc bind", "bind"], keys: &["isc:bind", "isc:bind_9", "isc:bind9"], packages: &["bind9", "bind"] },
     Product { names: &["dnsmasq"], keys: &["thekelleys:dnsmasq"], packages: &["dnsmasq"] },
     Product { names: &["unbound"], keys: &["nlnetlabs:unbound", "nlnet_labs:unbound"], packages: &["unbound"] },
     Product { names: &["powerdns authoritative server", "powerdns"], keys: &["powerdns:authoritative_server", "powerdns:authoritative"], packages: &["pdns"] },
@@ -198,7 +203,7 @@ const PRODUCTS: &[Product] = &[
     Product { names: &["fortinet fortios", "fortios"], keys: &["fortinet:fortios"], packages: &[] },
     Product { names: &["citrix netscaler", "netscaler"], keys: &["citrix:netscaler_application_delivery_controller", "netscaler:adc"], packages: &[] },
     Product { names: &["f5 big-ip", "big-ip"], keys: &["f5:big-ip_access_policy_manager", "f5:big-ip"], packages: &[] },
-    Product { names: &["cisco ios"], keys: &["cisco:ios"], packages: &[] },
+    Product { names: &["cisco ios"], keys: &["cisco:ios", "cisco:cisco_ios_software", "cisco:ios_software"], packages: &[] },
     Product { names: &["mikrotik routeros", "routeros"], keys: &["mikrotik:routeros"], packages: &[] },
     Product { names: &["apache solr", "solr"], keys: &["apache:solr", "apache_software_foundation:apache_solr"], packages: &[] },
     Product { names: &["minio"], keys: &["minio:minio"], packages: &[] },

@@ -6,6 +6,7 @@
 //! is known is antisymmetric and transitive.
 
 mod apk;
+mod branches;
 mod dotted;
 mod dpkg;
 mod number;
@@ -21,6 +22,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::branches::{by_branch, may_have_branches};
 pub use self::plain::{Plain, PlainRange};
 pub use self::range::{Bound, Range, Verdict, unread};
 
@@ -137,6 +139,12 @@ fn is_day(version: &str) -> bool {
             4 => is_short_pair(month_and_day.next()) && is_pair(month_and_day.next()),
             _ => false,
         }
+}
+
+/// A version of Debian's without the mark of a cleaned archive, which no program tells: `2.7+dfsg-1` is `2.7-1`.
+#[must_use]
+pub fn without_repack(version: &str) -> std::borrow::Cow<'_, str> {
+    dpkg::without_repack(version).map_or(version.into(), Into::into)
 }
 
 #[cfg(test)]

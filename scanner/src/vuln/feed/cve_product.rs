@@ -12,10 +12,12 @@ use super::range_words::ranges_of;
 use crate::vuln::advisory::{AND, Affected, RANGES_MAX, bounded, product_key};
 use crate::vuln::cpe::{Cpe, Part, Relation, Value};
 use crate::vuln::product;
-use crate::vuln::version::{Range, Scheme, compare, unread};
+use crate::vuln::version::{Bound, Range, Scheme, compare, unread};
 
 /// Most names that one product is looked up by: its versions are kept for each of them.
 const NAMES_MAX: usize = 16;
+/// What makers call their branches, in place of the version at which a range begins.
+const BRANCHES: [&str; 8] = ["mainline", "stable", "legacy", "current", "lts", "esr", "main", "master"];
 /// Where packages are collected that carry the names of what they wrap.
 const REGISTRIES: &[&str] = &[
     "npmjs.org",
@@ -146,8 +148,10 @@ pub(super) fn of_product(product: &Product) -> Vec<Affected> {
     // The name of a package in a collection is not that of a product: `openssl` of a registry is a wrapper of it.
     let collection = said(&product.collection_url).filter(|_| vendor.is_none());
     let is_of_collection = collection.is_some_and(|url| !is_home_of(&url, &name));
-    let own_key =
-        (!name.is_empty() && !is_of_collection).then(|| product_key(vendor.as_deref().unwrap_or(&name), &name));
+    let own_key = (!name.is_empty() && !is_of_collection).then(|| match &vendor {
+        Some(vendor) => product_key(vendor, &name),
+        None => key_without_maker(&name),
+    });
     let cpes: Vec<Cpe> = product.cpes.iter().filter_map(|cpe| cpe.parse().ok()).collect();
     let mut keys: BTreeSet<String> = own_key.into_iter().collect();
     for key in cpes.iter().filter_map(Cpe::product_key) {
@@ -182,6 +186,12 @@ pub(super) fn of_product(product: &Product) -> Vec<Affected> {
             let room = RANGES_MAX.saturating_sub(affected.unaffected.len());
             affected.unaffected.extend(unknown.into_iter().take(room));
         }
+        let is_single = |range: &Range| range.from.is_some() && range.from == range.to;
+        let is_unknown = product.default_status.as_deref().is_some_and(|status| status.eq_ignore_ascii_case("unknown"));
+        if is_unknown && !affected.affected.is_empty() && affected.affected.iter().all(is_single) {
+            // What was tried is affected; of the others who says so knows nothing.
+            affected.affected.push(Range::unread(product::scheme_of(&key), "versions that were not tried"));
+        }
         let of_key: Vec<&Cpe> = cpes.iter().filter(|cpe| cpe.product_key().as_ref() == Some(&key)).collect();
         affected.cpe = limit_of(&of_key).map(|cpe| bounded(&cpe.to_string()));
         if affected.is_default_affected && affected.affected.is_empty() && affected.unaffected.is_empty() {
@@ -202,6 +212,14 @@ pub(super) fn of_product(product: &Product) -> Vec<Affected> {
     };
     let says_something = |affected: &Affected| affected.is_default_affected || !affected.affected.is_empty();
     keys.into_iter().map(of_key).filter(says_something).collect()
+}
+
+/// The key of a product whose maker a record does not name: its own name as that, or what the product is looked up by that is known
+/// by this name, as `Apache HTTP Server` is.
+fn key_without_maker(name: &str) -> String {
+    let own = product_key(name, name);
+    let known = product::find(Some(name), None).filter(|known| !known.keys.contains(&own.as_str()));
+    known.and_then(|known| known.keys.first()).map_or(own, |key| (*key).to_owned())
 }
 
 /// The name whose edition, or what it is a part of, or being no program, limits a product with these names: all of them say the
@@ -345,13 +363,16 @@ fn ranges(entry: &Version, scheme: Scheme, names: &[&str]) -> Vec<StatedRange> {
         // It goes on for ever, with changes on the way.
         (None, None) => return changed(entry, start_of(entry, scheme, names).unwrap_or_else(|| Range::all(scheme))),
     };
-    let Some(range) = start_of(entry, scheme, names) else {
+    let is_branch = || BRANCHES.iter().any(|branch| entry.version.trim().eq_ignore_ascii_case(branch));
+    let start = start_of(entry, scheme, names).or_else(|| is_branch().then(|| Range::all(scheme)));
+    let Some(range) = start else {
         return stated(vec![Range::unread(scheme, &bounded(&entry.version))]).collect();
     };
     // Whoever does not know where it ends has not said that it does not.
-    let range =
-        if is_nothing(end) && entry.is_affected() { range.through(unread(end)) } else { up_to(range, end, is_in) };
-    changed(entry, range)
+    if is_nothing(end) && entry.is_affected() {
+        return changed(entry, range.through(unread(end)));
+    }
+    up_to(&range, end, is_in).into_iter().flat_map(|range| changed(entry, range)).collect()
 }
 
 /// The range from the entry's own version on; `None` where that is no single start.
@@ -369,46 +390,85 @@ fn start_of(entry: &Version, scheme: Scheme, names: &[&str]) -> Option<Range> {
     }
 }
 
-/// `range` up to the end that the format's `lessThan` or, with `is_in`, its `lessThanOrEqual` states.
-fn up_to(range: Range, end: &str, is_in: bool) -> Range {
+/// `range` up to the end that the format's `lessThan` or, with `is_in`, its `lessThanOrEqual` states; up to each, where that is a
+/// list of ends for several branches.
+fn up_to(range: &Range, end: &str, is_in: bool) -> Vec<Range> {
     let end = end.trim().trim_start_matches(['<', '=']);
-    match End::of(end) {
+    let is_between = |c: char| c.is_whitespace() || ",;/|&".contains(c);
+    let items = end.split(is_between).filter(|item| !["", "and", "or"].contains(&&*item.to_lowercase()));
+    let items: Vec<End> = items.take(RANGES_MAX).map(End::of).collect();
+    let is_list = items.len() > 1 && items.iter().all(|item| matches!(item, End::Version(_) | End::Branch { .. }));
+    let ends = if is_list { items } else { vec![End::of(end)] };
+    let limit = |end: End| match end {
         // The format: an asterisk is the largest version of its branch.
-        branch @ End::Branch { is_asterisk: true, .. } => branch.limit_to(range, true),
-        end => end.limit_to(range, is_in),
-    }
+        branch @ End::Branch { is_asterisk: true, .. } => branch.limit_to(range.clone(), true),
+        end => end.limit_to(range.clone(), is_in),
+    };
+    ends.into_iter().map(limit).collect()
 }
 
 /// The parts of a range between which the status changes.
 fn changed(entry: &Version, mut range: Range) -> Vec<StatedRange> {
     let scheme = range.scheme;
     let order = |a: &str, b: &str| compare(scheme, a, b).or_else(|| compare(Scheme::Dotted, a, b));
-    let mut changes: Vec<(String, &str)> =
-        entry.changes.iter().take(RANGES_MAX).map(|change| (bounded(change.at.trim()), &*change.status)).collect();
-    let is_ordered = changes.iter().zip(changes.iter().skip(1)).all(|(a, b)| order(&a.0, &b.0).is_some());
+    let mut changes: Vec<(End, &str)> =
+        entry.changes.iter().take(RANGES_MAX).map(|change| (End::of(&change.at), &*change.status)).collect();
+    // Where a change is cannot be told unless it is a version that has an order with all others, and with both ends.
+    let ends = || range.from.iter().chain(&range.to).map(|bound| bound.version.as_str());
+    let starts: Option<Vec<&str>> = changes.iter().map(|(at, _)| start_of_change(at)).collect();
+    let is_ordered = starts.is_some_and(|starts| {
+        let is_known = |a: &&str| starts.iter().take(1).copied().chain(ends()).all(|b| order(a, b).is_some());
+        starts.iter().all(is_known)
+    });
     if !is_ordered {
-        let words = changes.iter().map(|(at, _)| at.as_str()).take(8).collect::<Vec<_>>().join(", ");
-        return vec![StatedRange { range: Range::unread(scheme, &words), status: Status::Affected }];
+        let words = entry.changes.iter().map(|change| change.at.trim()).take(8).collect::<Vec<_>>().join(", ");
+        return vec![StatedRange { range: doubtful(range, &words), status: Status::Affected }];
     }
-    changes.sort_by(|a, b| order(&a.0, &b.0).unwrap_or(Ordering::Equal));
+    let start = |(at, _): &(End, &str)| start_of_change(at).unwrap_or_default().to_owned();
+    changes.sort_by(|a, b| order(&start(a), &start(b)).unwrap_or(Ordering::Equal));
     let mut parts = Vec::new();
     let mut status = entry.status.as_str();
-    for (at, next) in changes {
-        let is_before = |bound: &Option<crate::vuln::version::Bound>| {
+    for change in changes {
+        let (at, next) = (start(&change), change.1);
+        let is_before = |bound: &Option<Bound>| {
             bound.as_ref().and_then(|bound| order(&at, &bound.version)).unwrap_or(Ordering::Greater)
         };
-        if range.from.is_some() && is_before(&range.from).is_le() {
-            // At the start or before it: so it is from the start on.
-            status = next;
-            continue;
-        }
         if range.to.is_some() && is_before(&range.to).is_ge() {
             break;
         }
-        let rest = range.clone().since(at.clone());
+        // Somewhere in a branch: nobody knows of its versions.
+        let resumed = if let End::Branch { behind, .. } = change.0 {
+            let doubt = doubtful(Range::all(scheme).before(behind.clone()), &at);
+            parts.push(StatedRange { range: doubt, status: Status::Affected });
+            behind
+        } else {
+            at.clone()
+        };
+        if range.from.is_some() && is_before(&range.from).is_le() {
+            // At the start or before it: so it is from the start on.
+            let is_before_start =
+                range.from.as_ref().is_some_and(|from| order(&resumed, &from.version).is_some_and(Ordering::is_le));
+            (range, status) = (if is_before_start { range } else { range.since(resumed) }, next);
+            continue;
+        }
+        let rest = range.clone().since(resumed);
         parts.extend(StatedRange::of(range.before(at), status));
         (range, status) = (rest, next);
     }
     parts.extend(StatedRange::of(range, status));
     parts
+}
+
+/// Where a change is at the earliest; `None` for words.
+fn start_of_change(at: &End) -> Option<&str> {
+    match at {
+        End::Version(at) | End::Branch { first: at, .. } => Some(at),
+        End::Open | End::Unread(_) => None,
+    }
+}
+
+/// What may be anywhere up to the end of `range`, for the reason of these `words`.
+fn doubtful(range: Range, words: &str) -> Range {
+    let from = unread(words);
+    if range.to.is_some() { range.since(from) } else { Range::unread(range.scheme, words) }
 }

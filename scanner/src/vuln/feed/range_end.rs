@@ -57,6 +57,7 @@ impl End {
         let is_version = !is_wild
             && !text.contains("..")
             && !is_span(text)
+            && !is_list(text)
             && unwound.starts_with(|c: char| c.is_ascii_digit())
             && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_+~: ^()".contains(&byte));
         if is_version { Self::Version(bounded(text)) } else { Self::Unread(bounded(text)) }
@@ -101,6 +102,12 @@ impl End {
             Self::Unread(words) => Range::unread(scheme, &words),
         }
     }
+}
+
+/// Whether this is several versions: `1.6.2 and 1.5.2`.
+fn is_list(text: &str) -> bool {
+    let is_dotted = |word: &&str| word.starts_with(|c: char| c.is_ascii_digit()) && word.contains('.');
+    text.split_whitespace().filter(is_dotted).nth(1).is_some()
 }
 
 /// Whether this may be a range without blanks: `1.0-1.5`, which is a revision of one version to others.

@@ -15,8 +15,10 @@ pub(super) enum Token {
     All,
     /// What joins the conditions of one range, or the items of a list.
     Comma,
-    /// What parts one range from another.
+    /// What parts one range from another, or the items of a list.
     Or,
+    /// What parts one range from another and nothing else: `||`.
+    Else,
 }
 
 /// Which versions a version stands for.
@@ -153,7 +155,8 @@ pub(super) fn tokens(text: &str, names: &[&str]) -> Option<Vec<Token>> {
         rest = after;
         match word.lower.as_str() {
             "," | "and" | "&" | "&&" => tokens.push(Token::Comma),
-            "||" | "|" | "or" | ";" | "/" => tokens.push(Token::Or),
+            "||" | "|" => tokens.push(Token::Else),
+            "or" | ";" | "/" => tokens.push(Token::Or),
             lower if is_version(lower) => {
                 let (version, left) = whole_version(word.text, after);
                 rest = left;
@@ -164,12 +167,12 @@ pub(super) fn tokens(text: &str, names: &[&str]) -> Option<Vec<Token>> {
             lower if FILLERS.contains(&lower) => {}
             // The product's own name says nothing before its version.
             lower
-                if matches!(tokens.last(), None | Some(Token::Comma | Token::Or))
+                if matches!(tokens.last(), None | Some(Token::Comma | Token::Or | Token::Else))
                     && names.iter().any(|name| name.split_whitespace().any(|part| part == lower)) => {}
             _ => return None,
         }
     }
-    Some(without_all(tokens))
+    Some(with_lists_joined(without_all(tokens)))
 }
 
 /// `up to 1.5 (excluding)` is before 1.5.
@@ -189,6 +192,40 @@ fn without_all(tokens: Vec<Token>) -> Vec<Token> {
         return tokens.into_iter().take(1).collect();
     }
     tokens.into_iter().filter(|token| *token != Token::All).collect()
+}
+
+/// `before 1.6.2 or 1.5.3` is a list as `before 1.6.2, 1.5.3` is: what stands behind the end of a range alone is one of its items.
+fn with_lists_joined(mut tokens: Vec<Token>) -> Vec<Token> {
+    // `, and` joins once, and `, or` parts.
+    tokens.dedup_by(|next, known| match (&*next, &*known) {
+        (Token::Comma, Token::Comma | Token::Or) => true,
+        (Token::Or, Token::Comma) => {
+            *known = Token::Or;
+            true
+        }
+        _ => false,
+    });
+    let is_list = |around: &[Token]| {
+        matches!(
+            around,
+            [Token::Sign(Sign::Below | Sign::Through), Token::Version(_), Token::Or, Token::Version(_)]
+                | [Token::Comma, Token::Version(_), Token::Or, Token::Version(_)]
+                | [Token::Version(_), Token::Or, Token::Version(_), Token::AndEarlier]
+        )
+    };
+    for at in 0..tokens.len() {
+        let from_at = |start: Option<usize>| start.and_then(|start| tokens.get(start..)).unwrap_or_default();
+        let front = from_at(at.checked_sub(2));
+        let front = front.get(..front.len().min(4)).unwrap_or_default();
+        let behind = from_at(at.checked_sub(1));
+        let behind = behind.get(..behind.len().min(4)).unwrap_or_default();
+        let ends_alone = !matches!(tokens.get(at + 2), Some(Token::Sign(_) | Token::AndLater));
+        let is_alone = ends_alone && (is_list(front) || is_list(behind));
+        if let Some(token) = tokens.get_mut(at).filter(|token| **token == Token::Or && is_alone) {
+            *token = Token::Comma;
+        }
+    }
+    tokens
 }
 
 /// `1.5+` is 1.5 and later.

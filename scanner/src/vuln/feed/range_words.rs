@@ -9,7 +9,7 @@ use std::cmp::Ordering;
 use super::range_end::{End, is_nothing};
 use super::range_tokens::{Sign, Token, tokens};
 use crate::vuln::advisory::bounded;
-use crate::vuln::version::{Range, Scheme, compare, unread};
+use crate::vuln::version::{Bound, Range, Scheme, compare, unread};
 
 /// Longest text that is looked into; longer ones are prose.
 const TEXT_BYTES_MAX: usize = 2_000;
@@ -25,7 +25,8 @@ pub(super) fn ranges_of(text: &str, scheme: Scheme, names: &[&str]) -> Vec<Range
     }
     let read = || {
         let tokens = tokens(text, names)?;
-        let alternatives = tokens.split(|token| *token == Token::Or).filter(|tokens| !tokens.is_empty());
+        let alternatives =
+            tokens.split(|token| matches!(token, Token::Or | Token::Else)).filter(|tokens| !tokens.is_empty());
         let ranges: Option<Vec<Vec<Range>>> = alternatives.map(|tokens| alternative(tokens, scheme)).collect();
         ranges.map(|ranges| ranges.concat()).filter(|ranges| !ranges.is_empty())
     };
@@ -82,7 +83,7 @@ fn alternative(tokens: &[Token], scheme: Scheme) -> Option<Vec<Range>> {
     if let [Token::All] = tokens {
         return Some(vec![Range::all(scheme)]);
     }
-    let mut ranges = Ranges { scheme, done: Vec::new(), open: None, is_doubtful: false, must_begin: false };
+    let mut ranges = Ranges { scheme, done: Vec::new(), open: None, is_doubtful: false, must_begin: false, list: None };
     let mut rest = tokens;
     loop {
         rest = match rest {
@@ -97,6 +98,22 @@ fn alternative(tokens: &[Token], scheme: Scheme) -> Option<Vec<Range>> {
             ] => {
                 ranges.lower(from, true)?;
                 ranges.upper(to, *sign == Sign::Through)?;
+                rest
+            }
+            // `1.6.0 and prior to 1.7.0`: from the one to the other, and perhaps what is older.
+            [
+                Token::Version(from),
+                Token::Comma,
+                Token::Sign(sign @ (Sign::Below | Sign::Through)),
+                Token::Version(to),
+                rest @ ..,
+            ] if ranges.is_older(from, to) => {
+                ranges.one_up_to(from, to, *sign == Sign::Through)?;
+                rest
+            }
+            // `1.4.8, 1.5.2 and 1.6.1 and earlier`: each is the end of its branch.
+            [Token::Version(version), rest @ ..] if is_before_earlier(rest) => {
+                ranges.upper(version, true)?;
                 rest
             }
             // `from 1.6.0 onwards`, `<= 1.6.0 and earlier` say it twice.
@@ -130,7 +147,7 @@ fn alternative(tokens: &[Token], scheme: Scheme) -> Option<Vec<Range>> {
                 rest
             }
             [Token::Version(version), rest @ ..] => {
-                ranges.one(version)?;
+                ranges.item(version)?;
                 rest
             }
             _ => return None,
@@ -140,23 +157,80 @@ fn alternative(tokens: &[Token], scheme: Scheme) -> Option<Vec<Range>> {
     Some(ranges.done)
 }
 
+/// Whether what follows a version is others in a list, and then `and earlier`.
+fn is_before_earlier(tokens: &[Token]) -> bool {
+    let mut rest = tokens;
+    while let [Token::Comma, Token::Version(_), after @ ..] = rest {
+        if let [Token::AndEarlier, ..] = after {
+            return true;
+        }
+        rest = after;
+    }
+    false
+}
+
 /// The ranges of one alternative while it is read.
 struct Ranges {
     scheme: Scheme,
     done: Vec<Range>,
     open: Option<Range>,
-    /// Two upper ends were stated, so that what follows cannot be told apart from them.
+    /// Several upper ends were stated, so that a lower one may be of each.
     is_doubtful: bool,
     /// An upper end followed a whole range, so that it is one of the next, which must have a lower end.
     must_begin: bool,
+    /// Where the range begins whose end was stated last, and whether that end is in it: versions behind it go on with it.
+    list: Option<(Option<Bound>, bool)>,
 }
 
 impl Ranges {
+    /// A version that stands alone: `before 1.4.9, 1.5.3` goes on with the ends of branches, `1.0 to 1.4.9, 1.5.3` with what is
+    /// affected.
+    fn item(&mut self, version: &str) -> Option<()> {
+        let end = read(version)?;
+        let Some((from, is_in)) = self.list.clone().filter(|_| matches!(end, End::Version(_))) else {
+            return self.one(version);
+        };
+        self.close()?;
+        let range = end.limit_to(Range { from, ..Range::all(self.scheme) }, is_in);
+        if self.is_empty(&range)? {
+            return None;
+        }
+        self.done.push(range);
+        self.is_doubtful = true;
+        Some(())
+    }
+
+    /// One version, and the end behind it of a range that begins with it or before it.
+    fn one_up_to(&mut self, from: &str, to: &str, is_in: bool) -> Option<()> {
+        self.close()?;
+        self.list = None;
+        let (from, to) = (read(from)?, read(to)?);
+        let range = to.limit_to(from.limit_from(Range::all(self.scheme), true), is_in);
+        if let Some(from) = range.from.clone() {
+            // Nobody knows of what is older.
+            let older = Range::all(self.scheme).since(unread(&from.version)).before(from.version);
+            self.done.push(older);
+        }
+        self.done.push(range);
+        Some(())
+    }
+
+    /// Whether one is before the other; not where either is a branch.
+    fn is_older(&self, version: &str, other: &str) -> bool {
+        match (read(version), read(other)) {
+            (Some(End::Version(version)), Some(End::Version(other))) => {
+                compare(self.scheme, &version, &other).is_some_and(Ordering::is_lt)
+            }
+            _ => false,
+        }
+    }
+
     fn one(&mut self, version: &str) -> Option<()> {
         if let Some(open) = self.open.take() {
             return self.one_behind(open, version);
         }
         self.close()?;
+        self.list = None;
         self.done.push(read(version)?.exactly(self.scheme));
         Some(())
     }
@@ -177,7 +251,8 @@ impl Ranges {
     }
 
     fn lower(&mut self, version: &str, is_in: bool) -> Option<()> {
-        let end = read(version).filter(|_| !self.is_doubtful)?;
+        let end = read(version)?;
+        self.list = None;
         let open = match self.open.take() {
             // A second lower end: nobody knows which of them is meant.
             Some(Range { from: Some(_), to: None, .. }) => return None,
@@ -190,6 +265,8 @@ impl Ranges {
                     }
                     self.done.push(open);
                     end.limit_from(Range::all(self.scheme), is_in)
+                } else if self.is_doubtful {
+                    return None;
                 } else {
                     self.must_begin = false;
                     both
@@ -209,31 +286,24 @@ impl Ranges {
     }
 
     fn upper(&mut self, version: &str, is_in: bool) -> Option<()> {
-        let end = read(version).filter(|_| !self.is_doubtful)?;
+        let end = read(version)?;
         let open = self.open.take().unwrap_or_else(|| Range::all(self.scheme));
         let Some(known) = &open.to else {
-            self.open = Some(end.limit_to(open, is_in));
+            let open = self.open.insert(end.limit_to(open, is_in));
+            // `1.0 to 1.4.9, 1.5.3` and `1.4.9, 1.5.3` list what is affected alike; `1.0 before 1.4.9, 1.5.3` does not.
+            self.list = (open.from.is_none() || !is_in).then(|| (open.from.clone(), is_in));
             return Some(());
         };
+        let next = end.limit_to(Range::all(self.scheme), is_in);
         if open.from.is_some() {
-            let next = end.limit_to(Range::all(self.scheme), is_in);
             let is_behind = compare(self.scheme, &known.version, &next.to.as_ref()?.version)?.is_le();
             self.done.push(open);
-            (self.open, self.must_begin) = (Some(next), true);
+            (self.open, self.must_begin, self.list) = (Some(next), true, None);
             return is_behind.then_some(());
         }
-        // `< 1.5.2, < 1.6.1`: both, or one for each branch? What is below the older one is affected either way, and
-        // of what is up to the newer one it cannot be told.
-        let other = end.limit_to(Range::all(self.scheme), is_in);
-        let new = other.to.as_ref()?;
-        let (older, newer) = match compare(self.scheme, &known.version, &new.version)? {
-            Ordering::Less | Ordering::Equal => (open.clone(), new.clone()),
-            Ordering::Greater => (other.clone(), known.clone()),
-        };
-        let from = older.to.as_ref()?.version.clone();
-        self.is_doubtful = true;
-        self.done.push(older);
-        self.done.push(Range::all(self.scheme).since(from).through(unread(&newer.version)));
+        // `< 1.5.2, < 1.6.1`: one for each branch.
+        self.done.push(open);
+        (self.open, self.is_doubtful, self.list) = (Some(next), true, Some((None, is_in)));
         Some(())
     }
 

@@ -149,11 +149,40 @@ fn what_is_affected_stands_behind_its_correction_in_some_records() {
 }
 
 #[test]
-fn two_upper_ends_are_sure_below_the_older_one_only() {
-    let ranges = ranges_of("< 1.5.2, < 1.6.1", Scheme::Dotted, &[]);
-    let holds = |version: &str| ranges.iter().map(|range| range.holds(version)).collect::<Vec<_>>();
-    assert!(holds("1.5.1").contains(&Verdict::Inside));
-    assert_eq!(holds("1.5.3"), [Verdict::Outside, Verdict::Indeterminate]);
+fn lists_of_corrections_are_ends_and_no_versions_that_are_affected() {
+    for (text, expected) in [
+        ("< 1.5.2, < 1.6.1", "< 1.5.2 | < 1.6.1"),
+        ("before 1.4.9, 1.5.3, and 1.6.2", "< 1.4.9 | < 1.5.3 | < 1.6.2"),
+        ("prior to 1.4.9, 1.5.3 and 1.6.2", "< 1.4.9 | < 1.5.3 | < 1.6.2"),
+        ("prior to 1.6.2, 1.5.3, 1.4.9", "< 1.6.2 | < 1.5.3 | < 1.4.9"),
+        ("versions prior to 1.6.2 or 1.5.3", "< 1.6.2 | < 1.5.3"),
+        ("versions prior to 1.6.2, 1.5.3 or 1.4.9", "< 1.6.2 | < 1.5.3 | < 1.4.9"),
+        ("before 1.6.2 and 1.5.3", "< 1.6.2 | < 1.5.3"),
+        ("before 1.6.2 / 1.5.3", "< 1.6.2 | < 1.5.3"),
+        ("before 1.6.2; 1.5.3", "< 1.6.2 | < 1.5.3"),
+        ("<1.6.2,1.5.3", "< 1.6.2 | < 1.5.3"),
+        ("< 1.4.9; < 1.5.3; < 1.6.2", "< 1.4.9 | < 1.5.3 | < 1.6.2"),
+        ("<= 1.4.8, <= 1.5.2, <= 1.6.1", "<= 1.4.8 | <= 1.5.2 | <= 1.6.1"),
+        ("up to 1.4.8, 1.5.2, 1.6.1", "<= 1.4.8 | <= 1.5.2 | <= 1.6.1"),
+        ("through 1.4.9 and 1.5.2", "<= 1.4.9 | <= 1.5.2"),
+        ("1.6.1 and earlier; 1.5.2 and earlier", "<= 1.6.1 | <= 1.5.2"),
+        ("1.4.8, 1.5.2 and 1.6.1 and earlier", "<= 1.4.8 | <= 1.5.2 | <= 1.6.1"),
+        ("1.5.2 or 1.6.1 and earlier", "<= 1.5.2 | <= 1.6.1"),
+        ("from 1.0 before 1.4.9, 1.5.3", ">= 1.0, < 1.4.9 | >= 1.0, < 1.5.3"),
+        ("before 1.4.9, 1.5.x before 1.5.3, and 1.6.x before 1.6.2", "< 1.4.9 | >= 1.5, < 1.5.3 | >= 1.6, < 1.6.2"),
+        // Lists of what is affected.
+        ("1.0 to 1.4.9, 1.5.3", ">= 1.0, <= 1.4.9 | = 1.5.3"),
+        ("< 1.4 || 1.5.3", "< 1.4 | = 1.5.3"),
+        ("before 1.4.9, 1.5.x", "< 1.4.9 | >= 1.5, < 1.6"),
+        ("before 1.4.9, 1.5.0 through 1.5.2", "< 1.4.9 | >= 1.5.0, <= 1.5.2"),
+        // From the one to the other; of what is older nobody knows.
+        ("1.6.0 and prior to 1.7.0", ">= ? 1.6.0, < 1.6.0 | >= 1.6.0, < 1.7.0"),
+        ("1.6.0, and prior to 1.7.0", ">= ? 1.6.0, < 1.6.0 | >= 1.6.0, < 1.7.0"),
+        ("0 and prior to 1.7.0", "< 1.7.0"),
+        ("1.6.0 and before 1.5.3", "= 1.6.0 | < 1.5.3"),
+    ] {
+        assert_eq!(text_of(text), expected, "{text}");
+    }
 }
 
 /// What was called affected: the version with the correction of the second branch.

@@ -180,8 +180,13 @@ fn deb_version(upstream: &str, mark: &str) -> Option<String> {
     // The mark may hold the upstream version too, and then knows it better: `8.0.32-0ubuntu0.22.04.2`.
     let own = front.split('-').next().filter(|own| own.starts_with(|c: char| c.is_ascii_digit()));
     let upstream = own.unwrap_or(upstream).split('-').next()?;
+    // BIND's `9.11.5-P4` is packed as `9.11.5.P4`.
+    let is_level = |part: &&str| {
+        part.strip_prefix('P').is_some_and(|level| !level.is_empty() && level.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    let level = front.split('-').skip(1).find(is_level).map_or(String::new(), |level| format!(".{level}"));
     (!upstream.is_empty() && revision.starts_with(|c: char| c.is_ascii_digit()))
-        .then(|| format!("{upstream}-{revision}"))
+        .then(|| format!("{upstream}{level}-{revision}"))
 }
 
 /// What follows `prefix`, whatever its case.
@@ -231,6 +236,9 @@ mod tests {
             ("10.11.6-MariaDB-0+deb12u1", "", "debian", Some("12"), Some("10.11.6-0+deb12u1")),
             ("15.5", "(Debian 15.5-0+deb12u1)", "debian", Some("12"), Some("15.5-0+deb12u1")),
             ("9.18.28-1~deb12u2-Debian", "", "debian", Some("12"), Some("9.18.28-1~deb12u2")),
+            ("9.11.5-P4-5.1+deb10u9-Debian", "", "debian", Some("10"), Some("9.11.5.P4-5.1+deb10u9")),
+            ("9.9.5-9+deb8u19-Debian", "", "debian", Some("8"), Some("9.9.5-9+deb8u19")),
+            ("9.11.3-1ubuntu1.18-Ubuntu", "", "ubuntu", None, Some("9.11.3-1ubuntu1.18")),
             ("8.4p1", "Debian-5", "debian", None, Some("8.4p1-5")),
             ("1.18.0", "(Ubuntu)", "ubuntu", None, None),
             ("2.4.57", "(Debian)", "debian", None, None),

@@ -1,6 +1,6 @@
 //! The chain of reasons behind a match or its absence, for whoever doubts it.
 
-use super::judge::{Told, holds, judge};
+use super::judge::{Told, holds, holds_among, judge};
 use super::wording::source_of;
 use super::{CONFIDENCE_COUNTED_MIN, Subject};
 use crate::finding::{Service, plain_text};
@@ -131,7 +131,19 @@ fn explain_ranges(subject: &Subject, advisory: &Advisory, step: &mut impl FnMut(
             };
             step("range", format!("{name}, {status} {range} ({}): {version} is {verdict}.", range.scheme));
         }
-        let together = holds(affected, version, told);
+        let alone = holds(affected, version, told);
+        let together = if is_package { alone } else { holds_among(subject, advisory, affected, version) };
+        if together != alone {
+            let of_branch = match together {
+                Verdict::Inside | Verdict::Possible => "not past the end of its own",
+                Verdict::Outside => "past the end of its own",
+                Verdict::Indeterminate => "of none of them, or of several",
+            };
+            step(
+                "range",
+                format!("{name}: several ranges end in one another, each for a branch; {version} is {of_branch}."),
+            );
+        }
         step("range", format!("{name} taken together: {together:?}.").to_lowercase());
     }
 }

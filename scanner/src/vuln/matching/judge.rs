@@ -3,7 +3,7 @@
 use super::{Method, Subject};
 use crate::vuln::advisory::{Advisory, Affected, Source};
 use crate::vuln::cpe::{Cpe, Relation};
-use crate::vuln::version::{Bound, Range, Verdict};
+use crate::vuln::version::{Bound, Range, Verdict, by_branch, without_repack};
 
 /// What one source says of one subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub(super) fn judge(subject: &Subject, advisory: &Advisory) -> Option<Judgement>
         return judge_package(subject, advisory);
     }
     let affected = advisory.affected.iter().filter(|affected| subject.keys().contains(&affected.key));
-    let judgements = affected.filter_map(|affected| judge_product(subject, advisory.source, affected));
+    let judgements = affected.filter_map(|affected| judge_product(subject, advisory, affected));
     // Several entries of one source do not contradict each other: in one of them is in, as for ranges.
     judgements.max_by_key(|judgement| match judgement.verdict {
         Verdict::Inside => (3, judgement.method),
@@ -101,7 +101,8 @@ fn is_of_line(key: &str, version: &str) -> bool {
 fn of_unknown_release(candidates: &[&Affected], version: &str) -> Option<Verdict> {
     let upstream = |version: &str| {
         let version = version.split_once(':').map_or(version, |(_, rest)| rest);
-        version.rsplit_once('-').map_or(version, |(upstream, _)| upstream).to_owned()
+        let version = without_repack(version);
+        version.rsplit_once('-').map_or(&*version, |(upstream, _)| upstream).to_owned()
     };
     let own = upstream(version);
     let same = candidates.iter().filter(|affected| affected.fixed().iter().any(|fixed| upstream(fixed) == own));
@@ -117,8 +118,8 @@ fn of_unknown_release(candidates: &[&Affected], version: &str) -> Option<Verdict
 }
 
 /// A product by the version of its makers.
-fn judge_product(subject: &Subject, source: Source, affected: &Affected) -> Option<Judgement> {
-    let rank = source.rank();
+fn judge_product(subject: &Subject, advisory: &Advisory, affected: &Affected) -> Option<Judgement> {
+    let (source, rank) = (advisory.source, advisory.source.rank());
     let judgement = |verdict, method| Some(Judgement { verdict, method, rank });
     let platform = platform_of(subject, affected);
     let Some(version) = subject.version() else {
@@ -131,7 +132,7 @@ fn judge_product(subject: &Subject, source: Source, affected: &Affected) -> Opti
         return judgement(Verdict::Outside, Method::VersionRangePlatform);
     }
     let method = method_of(subject, source, platform.is_some());
-    match holds(affected, version, Told::of(subject)) {
+    match holds_among(subject, advisory, affected, version) {
         // A major version alone says nothing of a weakness.
         Verdict::Possible if !version.contains('.') => judgement(Verdict::Indeterminate, method),
         Verdict::Possible => judgement(Verdict::Possible, method.min(Method::VersionRangeShortened)),
@@ -212,6 +213,22 @@ pub(super) fn holds(affected: &Affected, version: &str, told: Told) -> Verdict {
         (Verdict::Possible, _) | (_, Verdict::Possible) => Verdict::Possible,
         (Verdict::Inside, Verdict::Outside) => Verdict::Inside,
     }
+}
+
+/// Whether `version` is affected by what is said of the product, and by what else the advisory says of it on the same
+/// systems: one entry for each branch is one list of ends.
+pub(super) fn holds_among(subject: &Subject, advisory: &Advisory, affected: &Affected, version: &str) -> Verdict {
+    let told = Told::of(subject);
+    let verdict = holds(affected, version, told);
+    if verdict != Verdict::Inside || (affected.affected.is_empty() && affected.is_default_affected) {
+        return verdict;
+    }
+    let is_same = |other: &&Affected| {
+        let is_of_product = other.key == affected.key || subject.keys().contains(&other.key);
+        is_of_product && other.cpe == affected.cpe && other.platforms == affected.platforms
+    };
+    let ranges = advisory.affected.iter().filter(is_same).flat_map(|other| &other.affected);
+    by_branch(ranges, version, |range| told.in_range(range, version)).unwrap_or(verdict)
 }
 
 /// What a product that is affected by default says of a version that is in none of its ranges.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Subject;
 use super::judge::{Judgement, judge};
 use crate::vuln::advisory::{Advisory, Source};
-use crate::vuln::version::{Plain, PlainRange, Verdict};
+use crate::vuln::version::{Plain, PlainRange, Verdict, may_have_branches};
 
 /// One advisory, as it was looked up by one key.
 #[derive(Debug)]
@@ -13,7 +13,8 @@ pub(super) struct Known {
     advisory: Arc<Advisory>,
     /// What it calls affected of the product, where numbers say all of it.
     ranges: Option<Box<[PlainRange]>>,
-    /// Whether being in a range is all that it asks: no exceptions, no edition, no platform.
+    /// Whether being in a range is all that it asks: no exceptions, no edition, no platform, no ends
+    /// of branches.
     is_bare: bool,
     /// The most places that an end of its ranges has: a version with as many is not short for any of them.
     places_max: usize,
@@ -29,7 +30,8 @@ impl Known {
         let ranges = of_key().flat_map(|affected| &affected.affected).map(PlainRange::of);
         let ranges = if is_plain { ranges.collect() } else { None };
         let is_bare = of_key()
-            .all(|affected| affected.unaffected.is_empty() && affected.cpe.is_none() && affected.platforms.is_empty());
+            .all(|affected| affected.unaffected.is_empty() && affected.cpe.is_none() && affected.platforms.is_empty())
+            && !may_have_branches(of_key().flat_map(|affected| &affected.affected));
         let ends =
             of_key().flat_map(|affected| &affected.affected).flat_map(|range| range.from.iter().chain(&range.to));
         let places_max = ends.map(|end| places(&end.version)).max().unwrap_or(0);

@@ -56,7 +56,7 @@ pub(super) fn nvd(id: &str, matches: Value) -> (FeedKind, Value) {
     )
 }
 
-fn service(product: &str, version: &str, info: &str) -> Service {
+pub(super) fn service(product: &str, version: &str, info: &str) -> Service {
     let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     Service {
         name: "any".to_owned(),

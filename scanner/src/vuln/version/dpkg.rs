@@ -20,6 +20,29 @@ pub(super) fn compare(a: &str, b: &str) -> Option<Ordering> {
     )
 }
 
+/// Marks of an archive that was cleaned or packed anew, in the version that its makers gave it.
+const REPACKS: [&str; 3] = ["dfsg", "ds", "repack"];
+
+/// The version without the mark of a cleaned archive, `9.11.5.P4+dfsg-5.1` as `9.11.5.P4-5.1`: no program tells it, as
+/// its makers do not know of it. `None` where there is none.
+pub(super) fn without_repack(version: &str) -> Option<String> {
+    let (upstream, revision) = version.rsplit_once('-').unwrap_or((version, ""));
+    let (at, mark) = REPACKS.iter().find_map(|mark| {
+        let found = upstream.match_indices(mark).find(|(at, _)| {
+            let is_apart = upstream.get(..*at).is_some_and(|front| front.ends_with(['+', '~', '.']));
+            let behind = upstream.get(at + mark.len()..).unwrap_or_default();
+            is_apart && !behind.starts_with(|c: char| c.is_ascii_alphabetic())
+        });
+        found.map(|(at, _)| (at, *mark))
+    })?;
+    let front = upstream.get(..at)?.trim_end_matches(['+', '~', '.']);
+    let (_, rest) = number::split(upstream.get(at + mark.len()..)?);
+    // `+dfsg.1` counts how often it was done, `.dfsg.P1` goes on with the makers' own.
+    let counted = rest.strip_prefix('.').map(number::split).filter(|(digits, _)| !digits.is_empty());
+    let rest = counted.map_or(rest, |(_, rest)| rest);
+    Some(if revision.is_empty() { format!("{front}{rest}") } else { format!("{front}{rest}-{revision}") })
+}
+
 fn parse(text: &str) -> Option<Version<'_>> {
     let (epoch, rest) = text.split_once(':').unwrap_or(("0", text));
     let (upstream, revision) = rest.rsplit_once('-').unwrap_or((rest, ""));

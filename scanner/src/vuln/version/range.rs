@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Scheme, UNREAD, compare, number, openssh};
+use super::{Scheme, UNREAD, VERSION_BYTES_MAX, compare, dpkg, number, openssh};
 
 /// So many places are a whole version, as far as further ones would be zero.
 const WHOLE_PLACES: usize = 3;
@@ -112,8 +112,8 @@ impl Range {
     /// Whether `version` is in it.
     ///
     /// `version` is what a service told. No service tells the epoch of its package, so for packages a version without
-    /// one has that of the end it is compared with. An end of OpenSSH's that names no portable release means all of
-    /// them: `9.3p1` is not after `9.3`.
+    /// one has that of the end it is compared with; so it is with the mark of a cleaned archive (`+dfsg`). An end of
+    /// OpenSSH's that names no portable release means all of them: `9.3p1` is not after `9.3`.
     #[must_use]
     pub fn holds(&self, version: &str) -> Verdict {
         let is_in = |bound: &Option<Bound>, inside: Ordering| match bound {
@@ -141,7 +141,12 @@ impl Range {
     pub fn holds_shortened(&self, version: &str, is_cut: bool) -> Verdict {
         let verdict = self.holds(version);
         let crosses = |bound: &Option<Bound>, is_lower| {
-            let is_crossed = |bound: &Bound| is_crossed(version, bound, is_lower, is_cut);
+            let is_crossed = |bound: &Bound| match self.scheme {
+                Scheme::OpenSsh if openssh::is_same_release(version, &bound.version) => {
+                    openssh::is_crossed(&bound.version, bound.is_inclusive == is_lower)
+                }
+                _ => is_crossed(version, bound, is_lower, is_cut),
+            };
             bound.as_ref().is_some_and(|bound| !self.scheme.is_of_packages() && is_crossed(bound))
         };
         let (from, to) = (crosses(&self.from, true), crosses(&self.to, false));
@@ -158,6 +163,16 @@ impl Range {
     }
 
     fn compare_to(&self, version: &str, bound: &str) -> Option<Ordering> {
+        // What is written alike is the same, even where nobody knows its order: `15.0(2)SE11`.
+        let is_same = if self.scheme.is_of_packages() { version == bound } else { version.eq_ignore_ascii_case(bound) };
+        if is_same && is_text(version) {
+            return Some(Ordering::Equal);
+        }
+        let cleaned = match self.scheme {
+            Scheme::Dpkg if dpkg::without_repack(version).is_none() => dpkg::without_repack(bound),
+            _ => None,
+        };
+        let bound = cleaned.as_deref().unwrap_or(bound);
         match self.scheme {
             Scheme::Dpkg | Scheme::Rpm if !version.contains(':') => {
                 let without_epoch = bound.split_once(':').map_or(bound, |(_, rest)| rest);
@@ -171,6 +186,10 @@ impl Range {
             Scheme::OpenSsh if openssh::release(bound) == Some(bound.trim()) => {
                 compare(self.scheme, openssh::release(version)?, bound)
             }
+            // No server tells the number of its portable release unless its packager has it do so, and none is before the first.
+            Scheme::OpenSsh if openssh::release(version) == Some(version.trim()) => {
+                compare(self.scheme, &format!("{}p1", version.trim()), bound)
+            }
             // Many products that call their versions semantic have four numbers, or a zero in front of one.
             Scheme::Semver => {
                 compare(Scheme::Semver, version, bound).or_else(|| compare(Scheme::Dotted, version, bound))
@@ -178,6 +197,13 @@ impl Range {
             scheme => compare(scheme, version, bound),
         }
     }
+}
+
+/// Whether this may be a version at all.
+fn is_text(version: &str) -> bool {
+    let is_word =
+        version.starts_with(|c: char| c.is_ascii_alphanumeric()) && version.contains(|c: char| c.is_ascii_digit());
+    is_word && version.len() <= VERSION_BYTES_MAX && version.is_ascii()
 }
 
 /// An end of a range in words that nobody understood.
@@ -202,7 +228,7 @@ fn is_crossed(version: &str, bound: &Bound, is_lower: bool, is_cut: bool) -> boo
 }
 
 /// The numbers that a version begins with, and what follows: those of `v1.20.1rc1` are 1, 20 and 1.
-fn places_in(version: &str) -> (Vec<&str>, &str) {
+pub(super) fn places_in(version: &str) -> (Vec<&str>, &str) {
     let version = version.trim();
     let version = version.strip_prefix(['v', 'V']).unwrap_or(version);
     let end = version.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(version.len());

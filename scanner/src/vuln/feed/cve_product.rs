@@ -363,8 +363,8 @@ fn ranges(entry: &Version, scheme: Scheme, names: &[&str]) -> Vec<StatedRange> {
         // It goes on for ever, with changes on the way.
         (None, None) => return changed(entry, start_of(entry, scheme, names).unwrap_or_else(|| Range::all(scheme))),
     };
-    let is_branch = || BRANCHES.iter().any(|branch| entry.version.trim().eq_ignore_ascii_case(branch));
-    let start = start_of(entry, scheme, names).or_else(|| is_branch().then(|| Range::all(scheme)));
+    let is_branch = BRANCHES.iter().any(|branch| entry.version.trim().eq_ignore_ascii_case(branch));
+    let start = if is_branch { Some(Range::all(scheme)) } else { start_of(entry, scheme, names) };
     let Some(range) = start else {
         return stated(vec![Range::unread(scheme, &bounded(&entry.version))]).collect();
     };

@@ -226,27 +226,9 @@ impl Ranges {
     }
 
     fn one(&mut self, version: &str) -> Option<()> {
-        if let Some(open) = self.open.take() {
-            return self.one_behind(open, version);
-        }
         self.close()?;
         self.list = None;
         self.done.push(read(version)?.exactly(self.scheme));
-        Some(())
-    }
-
-    /// A version alone behind a range: another one that is affected, but for `before 1.4.2 and 1.5.3`, where it is that of another
-    /// correction as likely as not.
-    fn one_behind(&mut self, open: Range, version: &str) -> Option<()> {
-        let end = open.to.clone();
-        self.open = Some(open);
-        self.close()?;
-        let one = read(version)?;
-        let Some(end) = end.filter(|end| !end.is_inclusive) else {
-            self.done.push(one.exactly(self.scheme));
-            return Some(());
-        };
-        self.done.push(Range::all(self.scheme).since(end.version).through(unread(version)));
         Some(())
     }
 

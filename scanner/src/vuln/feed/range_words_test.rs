@@ -185,21 +185,6 @@ fn lists_of_corrections_are_ends_and_no_versions_that_are_affected() {
     }
 }
 
-/// What was called affected: the version with the correction of the second branch.
-#[test]
-fn a_second_correction_behind_a_word_is_no_version_that_is_affected() {
-    for text in
-        ["before 1.4.2 and 1.5.3", "earlier than 1.4.2, 1.5.3", "1.4.x before 1.4.2 and 1.5.3", "< 1.4.2, 1.5.3"]
-    {
-        let ranges = ranges_of(text, Scheme::Dotted, &[]);
-        let of = |version: &str| joined(&ranges, version);
-        assert_eq!(of("1.4.1"), Verdict::Inside, "{text}: {ranges:?}");
-        for version in ["1.4.2", "1.5.1", "1.5.3"] {
-            assert_eq!(of(version), Verdict::Indeterminate, "{text} at {version}: {ranges:?}");
-        }
-    }
-}
-
 proptest::proptest! {
     #[test]
     fn no_text_panics_and_every_text_that_says_something_is_kept(text in "[<>=|, 0-9.x*a-f\u{2264}-]{0,40}") {

@@ -128,6 +128,8 @@ pub struct Served {
     pub settings: Settings,
     /// Who is let in.
     pub access: Access,
+    /// Requests a minute that are taken with one token.
+    pub token_rate: u32,
     /// When the node started.
     pub started: Instant,
     /// Report tasks, so that stopping can wait for them.

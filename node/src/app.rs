@@ -381,6 +381,7 @@ impl Node {
             sessions: Arc::clone(&services.sessions),
             settings: settings::of(&self.config),
             access: if self.config.api.auth == ApiAuth::None { Access::Open } else { Access::Token },
+            token_rate: self.config.api.requests_per_minute,
             started: Instant::now(),
             tasks: tasks.clone(),
             feeds: Some(feeds),

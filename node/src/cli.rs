@@ -52,6 +52,7 @@ mod running;
 mod scan;
 mod schedule;
 mod scope;
+mod secret_file;
 mod segment;
 mod settings;
 mod shown;

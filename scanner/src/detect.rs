@@ -452,6 +452,10 @@ mod tests;
 mod conversation_tests;
 
 #[cfg(test)]
+#[path = "detect/bare_page_test.rs"]
+mod bare_page_tests;
+
+#[cfg(test)]
 #[path = "detect/tls_refusal_test.rs"]
 mod tls_refusal_tests;
 

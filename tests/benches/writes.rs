@@ -23,8 +23,8 @@ use crate::figures::{Sample, head, row};
 const TIME: Duration = Duration::from_secs(5);
 /// Connections that write at once.
 const WRITERS: [usize; 2] = [1, 64];
-/// Tokens that our writers use in turn: of one token a node takes no more than 500 requests a second.
-const TOKENS: usize = 32;
+/// What our nodes are told: with one token they take no more than 500 requests a second otherwise.
+const CONFIG: &str = "server: {api: {requests_per_minute: 60000000}}\n";
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 const START_MAX: Duration = Duration::from_secs(30);
 /// Where etcd takes clients, on each host's loopback.
@@ -54,17 +54,20 @@ pub(crate) fn measure() -> anyhow::Result<()> {
 type Figure = (f64, Sample);
 
 fn ours(nodes: usize) -> anyhow::Result<Vec<Figure>> {
-    let cluster = Cluster::of(crate::lab(u8::try_from(nodes)?)?, nodes)?;
+    let folder = tempfile::tempdir()?;
+    let config = folder.path().join("pentora.yaml");
+    std::fs::write(&config, CONFIG)?;
+    let config = config.to_str().context("a path of the system's temporary folder is text")?;
+    let cluster = Cluster::with_options(crate::lab(u8::try_from(nodes)?)?, nodes, &["--config", config])?;
     let leader = cluster.leader()?;
-    let requests = (0..TOKENS).map(|number| {
-        let body = format!(r#"{{"name": "writer-{number}", "role": "admin"}}"#);
-        let request = Request { method: "POST", path: "/api/v1/tokens", body: Some(&body), ..Request::default() };
-        let answer = cluster.api(leader, &request, ANSWER_MAX)?.json()?;
-        let token = answer["token"].as_str().with_context(|| format!("no token in {answer}"))?;
-        Ok(format!("GET /api/v1/cluster/empty-write HTTP/1.1\r\nHost: {API}\r\nAuthorization: Bearer {token}\r\n\r\n"))
-    });
-    let requests = requests.collect::<anyhow::Result<Vec<_>>>()?;
-    WRITERS.iter().map(|writers| write(cluster.lab().host(leader), API, &requests, *writers)).collect()
+    let body = r#"{"name": "writer", "role": "admin"}"#;
+    let request = Request { method: "POST", path: "/api/v1/tokens", body: Some(body), ..Request::default() };
+    let answer = cluster.api(leader, &request, ANSWER_MAX)?.json()?;
+    let token = answer["token"].as_str().with_context(|| format!("no token in {answer}"))?;
+    let request =
+        format!("GET /api/v1/cluster/empty-write HTTP/1.1\r\nHost: {API}\r\nAuthorization: Bearer {token}\r\n\r\n");
+    let request = std::slice::from_ref(&request);
+    WRITERS.iter().map(|writers| write(cluster.lab().host(leader), API, request, *writers)).collect()
 }
 
 fn etcd(nodes: usize) -> anyhow::Result<Vec<Figure>> {

@@ -14,7 +14,7 @@ use pentora_raft::{Digest, NodeId};
 
 use super::access::key_of;
 use super::forward::{Gateway, reader};
-use super::limits::{Failures, Rates, STRANGERS_A_MINUTE, source_of};
+use super::limits::{Failures, Rates, STRANGERS_A_MINUTE, TOKENS_OF_ONE, source_of};
 use super::object;
 use super::places::Place;
 use super::register::{REGISTER, Waiting};
@@ -96,6 +96,8 @@ pub(super) struct Gate {
     roles: HashMap<String, Vec<(Method, AccessRole)>>,
     failures: Failures,
     rates: Rates,
+    /// The same of all tokens that one answers for.
+    makers: Rates,
     /// Those without a token, where none is asked for.
     strangers: Rates,
     /// The same of supervisors, whom nobody else at their address is to have a node ended by.
@@ -118,6 +120,8 @@ enum Denied {
     Role(Author, AccessRole, AccessRole),
     /// Too many requests with it, and after how many seconds it may make more.
     Rate(Author, u64),
+    /// The same of all tokens that somebody answers for.
+    RateOfMaker(Author, u64),
     /// A JWT that is not taken, and whose, where that is known.
     Jwt(Author, Fault),
 }
@@ -128,16 +132,15 @@ impl Denied {
             Self::Unknown | Self::JoinToken | Self::Ended(_) => StatusCode::UNAUTHORIZED,
             Self::Role(..) | Self::Jwt(_, Fault::NoRole { .. }) => StatusCode::FORBIDDEN,
             Self::Jwt(..) => StatusCode::UNAUTHORIZED,
-            Self::Rate(..) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Rate(..) | Self::RateOfMaker(..) => StatusCode::TOO_MANY_REQUESTS,
         }
     }
 
     fn author(&self) -> Author {
         match self {
             Self::Unknown | Self::JoinToken => Author::default(),
-            Self::Ended(author) | Self::Role(author, ..) | Self::Rate(author, _) | Self::Jwt(author, _) => {
-                author.clone()
-            }
+            Self::Ended(author) | Self::Role(author, ..) | Self::Jwt(author, _) => author.clone(),
+            Self::Rate(author, _) | Self::RateOfMaker(author, _) => author.clone(),
         }
     }
 }
@@ -151,9 +154,9 @@ impl Gate {
             }
         }
         let node = Arc::clone(&gateway.node);
-        let (failures, rates, strangers) = (Failures::default(), Rates::default(), Rates::default());
-        let (probes, waiting) = (Rates::default(), Waiting::default());
-        Self { node, roles, failures, rates, strangers, probes, waiting, gateway }
+        let (failures, rates, makers) = (Failures::default(), Rates::default(), Rates::default());
+        let (strangers, probes, waiting) = (Rates::default(), Rates::default(), Waiting::default());
+        Self { node, roles, failures, rates, makers, strangers, probes, waiting, gateway }
     }
 
     /// The role that a request's route needs: the highest, where the table has none.
@@ -180,12 +183,28 @@ impl Gate {
                 Some((key, token)) => Bearer { who: token.name, roles: vec![token.role], shown: Shown::token(key) },
             }
         };
-        let per_minute = self.node.raft.read(|state| state.token_limits(&who)).requests_per_minute;
-        match (self.rates.take(&who, per_minute), roles.iter().find(|role| !role.may(needed))) {
-            (Err(seconds), _) => Err(Denied::Rate(author(who), seconds)),
-            (Ok(()), Some(has)) => Err(Denied::Role(author(who), *has, needed)),
-            (Ok(()), None) => Ok((author(who), Some(shown))),
+        if let Err(denied) = self.is_within_rate(&who) {
+            return Err(denied(author(who)));
         }
+        match roles.iter().find(|role| !role.may(needed)) {
+            Some(has) => Err(Denied::Role(author(who), *has, needed)),
+            None => Ok((author(who), Some(shown))),
+        }
+    }
+
+    /// Whether a token, and whoever answers for it, may make one more request.
+    fn is_within_rate(&self, who: &str) -> Result<(), impl FnOnce(Author) -> Denied + use<>> {
+        let (own, maker) = self.node.raft.read(|state| (state.token_limits(who), state.maker_of(who)));
+        let all = self.node.token_rate;
+        let of_token = self.rates.take(who, own.requests_per_minute.map_or(all, |own| own.min(all)));
+        let (is_maker, taken) = match of_token {
+            Ok(()) => (true, self.makers.take(&maker, all.saturating_mul(TOKENS_OF_ONE))),
+            refused => (false, refused),
+        };
+        taken.map_err(|seconds| move |author| match is_maker {
+            true => Denied::RateOfMaker(author, seconds),
+            false => Denied::Rate(author, seconds),
+        })
     }
 
     /// Who shows a token that is known here, of whatever role; anybody where none is asked for.
@@ -210,7 +229,7 @@ impl Gate {
         }
         let is_probe = matches!(request.uri().path(), "/healthz" | "/readyz");
         let rates = if is_probe { &self.probes } else { &self.strangers };
-        rates.take(&source_of(from), Some(STRANGERS_A_MINUTE))
+        rates.take(&source_of(from), STRANGERS_A_MINUTE)
     }
 
     /// The access token of this secret, with its digest.
@@ -271,9 +290,10 @@ fn answer(denied: &Denied) -> Response {
             let detail = format!("this needs the role {needed}, and {what}`{who}` has the role {has}");
             return ApiError::new(StatusCode::FORBIDDEN, "role_missing", detail).into_response();
         }
-        Denied::Rate(author, seconds) => {
+        Denied::Rate(author, seconds) | Denied::RateOfMaker(author, seconds) => {
             let what = if is_person(&author.who) { "by" } else { "with token" };
-            let detail = format!("too many requests {what} `{}`", author.who);
+            let others = if matches!(denied, Denied::Rate(..)) { "" } else { " and others of whoever answers for it" };
+            let detail = format!("too many requests {what} `{}`{others}", author.who);
             let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail);
             return error.retry_after(*seconds).into_response();
         }

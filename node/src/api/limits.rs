@@ -12,9 +12,12 @@ const WINDOW: Duration = Duration::from_secs(60);
 /// Addresses that are remembered; the oldest go first.
 const ADDRESSES_MAX: usize = 4_096;
 
-/// Requests a second that a token may make, over some time, and at once. Ours: ten dashboards and a busy script.
-const RATE: f64 = 500.0;
+/// Requests that come at once and are taken, where so many a minute are. Ours: ten dashboards that are opened.
 const AT_ONCE: f64 = 1_000.0;
+/// Where more are taken over some time: those of so many seconds.
+const AT_ONCE_SECONDS: f64 = 2.0;
+/// All tokens that one answers for make as many requests as so many of them may. Ours: some programs of one person beside each other.
+pub(super) const TOKENS_OF_ONE: u32 = 4;
 /// Bearers that are remembered, the oldest go first. The log keeps as many tokens.
 const TOKENS_MAX: usize = pentora_raft::state::ACCESS_TOKENS_MAX;
 
@@ -86,17 +89,18 @@ pub(super) struct Rates {
 }
 
 impl Rates {
-    /// Whether the token of this name may make one more request now, where it may make so many a minute.
+    /// Whether whoever has this name may make one more request now, where so many a minute are taken; at least one is.
     ///
     /// # Errors
-    /// After how many seconds it may.
-    pub(super) fn take(&self, name: &str, per_minute: Option<u32>) -> Result<(), u64> {
+    /// After how many seconds they may.
+    pub(super) fn take(&self, name: &str, per_minute: u32) -> Result<(), u64> {
         self.take_at(name, per_minute, Instant::now())
     }
 
-    fn take_at(&self, name: &str, per_minute: Option<u32>, now: Instant) -> Result<(), u64> {
-        let own = per_minute.map(f64::from).filter(|bound| *bound < RATE * WINDOW.as_secs_f64());
-        let (rate, at_once) = own.map_or((RATE, AT_ONCE), |bound| (bound / WINDOW.as_secs_f64(), bound.min(AT_ONCE)));
+    fn take_at(&self, name: &str, per_minute: u32, now: Instant) -> Result<(), u64> {
+        let bound = f64::from(per_minute.max(1));
+        let rate = bound / WINDOW.as_secs_f64();
+        let at_once = bound.min(AT_ONCE.max(rate * AT_ONCE_SECONDS));
         let mut all = self.by_token.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= TOKENS_MAX && !all.contains_key(name) {
             // Those that were revoked; a bucket that is new again is full.
@@ -173,7 +177,7 @@ mod tests {
     fn many_people_of_a_provider_take_no_more_memory() {
         let (rates, now) = (Rates::default(), Instant::now());
         for number in 0..5_000u64 {
-            assert_eq!(rates.take_at(&format!("oidc:i#{number}"), None, now + Duration::from_micros(number)), Ok(()));
+            assert_eq!(rates.take_at(&format!("oidc:i#{number}"), 30_000, now + Duration::from_micros(number)), Ok(()));
         }
         assert_eq!(rates.by_token.lock().unwrap().len(), TOKENS_MAX);
     }
@@ -181,23 +185,23 @@ mod tests {
     #[test]
     fn a_token_may_make_a_burst_and_then_its_rate() {
         let (rates, now) = (Rates::default(), Instant::now());
-        let at_once = (0..5_000).filter(|_| rates.take_at("ci", None, now).is_ok()).count();
+        let at_once = (0..5_000).filter(|_| rates.take_at("ci", 30_000, now).is_ok()).count();
         assert_eq!(at_once, 1_000);
-        assert_eq!(rates.take_at("other", None, now), Ok(()));
-        let second = (0..5_000).filter(|_| rates.take_at("ci", None, now + Duration::from_secs(1)).is_ok()).count();
+        assert_eq!(rates.take_at("other", 30_000, now), Ok(()));
+        let second = (0..5_000).filter(|_| rates.take_at("ci", 30_000, now + Duration::from_secs(1)).is_ok()).count();
         assert_eq!(second, 500);
+        let at_once = (0..9_000).filter(|_| rates.take_at("all", TOKENS_OF_ONE * 30_000, now).is_ok()).count();
+        assert_eq!(at_once, 4_000);
     }
 
     #[test]
     fn a_token_with_a_rate_of_its_own_is_told_how_long_to_wait() {
         let (rates, now) = (Rates::default(), Instant::now());
-        let at_once = (0..100).filter(|_| rates.take_at("slow", Some(6), now).is_ok()).count();
+        let at_once = (0..100).filter(|_| rates.take_at("slow", 6, now).is_ok()).count();
         assert_eq!(at_once, 6);
-        assert_eq!(rates.take_at("slow", Some(6), now), Err(10));
-        assert_eq!(rates.take_at("slow", Some(6), now + Duration::from_secs(4)), Err(6));
-        assert_eq!(rates.take_at("slow", Some(6), now + Duration::from_secs(10)), Ok(()));
-        assert_eq!(rates.take_at("slow", None, now + Duration::from_secs(11)), Ok(()), "the bound was taken away");
-        let most = (0..5_000).filter(|_| rates.take_at("fast", Some(u32::MAX), now).is_ok()).count();
-        assert_eq!(most, 1_000, "no bound of a token is above that of all");
+        assert_eq!(rates.take_at("slow", 6, now), Err(10));
+        assert_eq!(rates.take_at("slow", 6, now + Duration::from_secs(4)), Err(6));
+        assert_eq!(rates.take_at("slow", 6, now + Duration::from_secs(10)), Ok(()));
+        assert_eq!(rates.take_at("slow", 30_000, now + Duration::from_secs(11)), Ok(()), "the bound was taken away");
     }
 }

@@ -89,6 +89,44 @@ async fn a_token_that_asks_too_often_or_for_too_much_is_told_when_to_come_again(
     node.close().await;
 }
 
+/// What multiplied the requests of whoever stole a token that makes others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_makes_as_many_requests_as_the_nodes_file_says_and_all_that_one_made_a_few_times_as_many() {
+    let node = TestNode::open_as(|served| Served { token_rate: 60, ..served }).await;
+    let mut made = Vec::new();
+    for number in 0..7 {
+        // A rate of its own is never above that of the node.
+        let new = json!({"name": format!("t{number}"), "role": "viewer", "requests_per_minute": 1_000_000});
+        made.push(node.post("/api/v1/tokens", &new).await.json()["token"].as_str().unwrap().to_owned());
+    }
+    let ask = async |secret: &str| {
+        let request = axum::http::Request::builder().uri("/api/v1/jobs").header("authorization", format!("Bearer {secret}"));
+        node.send(request.body(Body::empty()).unwrap()).await
+    };
+    let mut taken = Vec::new();
+    let mut told = Vec::new();
+    for secret in &made {
+        let mut count = 0;
+        for _ in 0..100 {
+            let answer = ask(secret).await;
+            if answer.status != 200 {
+                assert_eq!((answer.status, answer.problem().as_str()), (429, "rate_limited"));
+                assert!(answer.header("retry-after").parse::<u64>().unwrap() >= 1);
+                told.push(answer.body.contains("and others of whoever answers for it"));
+                break;
+            }
+            count += 1;
+        }
+        taken.push(count);
+    }
+    // Some are given back while this lasts: one a second of each, and four of all.
+    assert!((60..=70).contains(&taken[0]) && !told[0], "{taken:?}");
+    let all: usize = taken.iter().sum();
+    assert!((240..=300).contains(&all) && told.last() == Some(&true), "{taken:?} {told:?}");
+    assert_eq!(node.get("/api/v1/jobs").await.status, 200, "whoever made them goes on");
+    node.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revoked_tokens_work_is_named_and_stops_where_that_is_asked_for() {
     let node = TestNode::open().await;

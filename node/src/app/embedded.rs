@@ -214,6 +214,8 @@ async fn start_with(
         sessions: Arc::clone(&services.sessions),
         settings,
         access,
+        // Whoever is in this process makes as many as they like.
+        token_rate: u32::MAX,
         started: Instant::now(),
         tasks: tasks.clone(),
         feeds,

@@ -8,6 +8,7 @@ use super::context::Context;
 use super::list::{ListArgs, list};
 use super::output::{clean, counted};
 use super::rules::listed;
+use super::secret_file::SecretFileArgs;
 use super::shown::ShownArgs;
 use super::table::{Column, NOTHING, Tabular};
 use super::token::lifetime;
@@ -20,7 +21,7 @@ use crate::masked::masked;
 #[derive(Debug, Subcommand)]
 pub(super) enum AccessCommand {
     /// Make a token for a person or a program; it is printed alone, so that TOKEN=$(...) works.
-    #[command(before_help = "Examples:\n  pentora token create --name ci --role operator --expires 90d > ci.token\n  \
+    #[command(before_help = "Examples:\n  pentora token create --name ci --role operator --expires 90d --to-file ci.token\n  \
                              pentora token create --name grafana --role viewer\n  \
                              pentora token create --name students --role operator --rate 60 --max-jobs 2 --quota 5000\n  \
                              pentora token create --name branch --role operator --networks 10.7.0.0/16 --scope dmz")]
@@ -32,7 +33,7 @@ pub(super) enum AccessCommand {
     #[command(before_help = "Example:\n  pentora token show ci")]
     Show(ShowArgs),
     /// Give a token another secret, which is printed; the one before is of no use from then on.
-    #[command(before_help = "Example:\n  pentora token rotate ci > ci.token")]
+    #[command(before_help = "Example:\n  pentora token rotate ci --to-file ci.token --force")]
     Rotate(RotateArgs),
     /// Make a token useless. What it asked for goes on, and is named, unless it is to stop as well.
     #[command(before_help = "Examples:\n  pentora token revoke ci --yes\n  pentora token revoke ci --with-work --yes")]
@@ -63,7 +64,7 @@ pub(super) struct CreateArgs {
     /// Scopes that its bearer may scan, by name; with --networks, what is in both.
     #[arg(long = "scope", value_name = "NAME", value_delimiter = ',')]
     scopes: Vec<String>,
-    /// Requests a minute that each node takes from its bearer [default: 500 a second].
+    /// Requests a minute that each node takes from its bearer [default: server.api.requests_per_minute there].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rate: Option<u32>,
     /// Jobs of its bearer that wait or run at once [default: as many as the cluster takes].
@@ -72,6 +73,8 @@ pub(super) struct CreateArgs {
     /// Targets of all its jobs in a day, UTC [default: any number].
     #[arg(long, value_name = "TARGETS", value_parser = clap::value_parser!(u64).range(1..))]
     quota: Option<u64>,
+    #[command(flatten)]
+    file: SecretFileArgs,
     #[command(flatten)]
     form: ShownArgs,
     #[command(flatten)]
@@ -94,6 +97,8 @@ pub(super) struct ShowArgs {
 pub(super) struct RotateArgs {
     /// Its name, from `list`.
     name: String,
+    #[command(flatten)]
+    file: SecretFileArgs,
     #[command(flatten)]
     form: ShownArgs,
     #[command(flatten)]
@@ -198,11 +203,12 @@ pub(super) async fn run(command: AccessCommand, context: &mut Context) -> Result
             context.output.print(&args.form.text(&token, || text(&token)))
         }
         AccessCommand::Rotate(args) => {
+            args.file.may_be_written()?;
             let session = ApiSession::open(&args.node, context)?;
             let what = format!("the secret that token {} has now will be of no use", clean(&args.name));
             confirm_where_asked(args.yes, &what, context)?;
             let made = session.client.rotate_access_token(&args.name).await;
-            show_secret(&made.map_err(|error| session.failure(&error))?, args.form, context)
+            show_secret(&made.map_err(|error| session.failure(&error))?, (&args.file, args.form), context)
         }
         AccessCommand::Revoke(args) => {
             let session = ApiSession::open(&args.node, context)?;
@@ -267,6 +273,7 @@ fn goes_on(name: &str, work: &TokenWork) -> Vec<String> {
 }
 
 async fn create(args: CreateArgs, context: &mut Context) -> Result<(), Failure> {
+    args.file.may_be_written()?;
     let session = ApiSession::open(&args.node, context)?;
     let request = AccessTokenRequest {
         name: args.name,
@@ -279,16 +286,28 @@ async fn create(args: CreateArgs, context: &mut Context) -> Result<(), Failure> 
         targets_per_day: args.quota,
     };
     let made = session.client.create_access_token(&request).await.map_err(|error| session.failure(&error))?;
-    show_secret(&made, args.form, context)
+    show_secret(&made, (&args.file, args.form), context)
 }
 
-fn show_secret(made: &AccessTokenCreated, form: ShownArgs, context: &mut Context) -> Result<(), Failure> {
+fn show_secret(
+    made: &AccessTokenCreated,
+    (file, form): (&SecretFileArgs, ShownArgs),
+    context: &mut Context,
+) -> Result<(), Failure> {
     if let Some(text) = form.data(made) {
         return context.output.print(&text);
     }
-    context.output.print(&format!("{}\n", clean(&made.token)))?;
+    let token = clean(&made.token);
+    let is_kept = file.written(&token, "give it another secret: pentora token rotate")?;
+    if !is_kept {
+        context.output.print(&format!("{token}\n"))?;
+    }
     let until =
         made.expires_at.as_ref().map_or_else(|| "until it is revoked".to_owned(), |at| format!("until {}", clean(at)));
+    if is_kept {
+        context.say(format_args!("{} may act as {} {until}: --token-file", clean(&made.name), clean(&made.role)));
+        return Ok(());
+    }
     context.say(format_args!(
         "{} may act as {} {until}; it is shown this once: keep it in a file that only its owner can read, and use it with\n  \
          --token-file FILE",

@@ -13,9 +13,11 @@ use super::context::Context;
 use super::list::{FormArgs, text};
 use super::output::clean;
 use super::private_files::warn_of_others;
+use super::secret_file;
 use super::table::{Column, Tabular, or_nothing};
 use crate::client::contexts::{Contexts, ContextsError, NamedCluster};
 use crate::client::locate::{checked_token, read_token};
+use crate::config::Secret;
 use crate::durable_file::{self, Readers};
 use crate::failure::{ExitCode, Failure};
 use crate::tls::Fingerprint;
@@ -55,6 +57,9 @@ pub(super) struct AddArgs {
     /// File with the API token.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// Give the name to this cluster where another has it.
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     trust: TrustArgs,
 }
@@ -94,6 +99,9 @@ pub(super) struct LoginArgs {
     /// File with the API token [default: it is read from standard input].
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// Give the name to this cluster where another has it, and write over the token that is kept for that.
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     trust: TrustArgs,
 }
@@ -201,12 +209,17 @@ fn change(context: &Context, change: impl FnOnce(&mut Contexts) -> Result<(), Co
 /// The names cannot be read or written, or there is no such name.
 pub(super) fn run(command: ContextCommand, context: &mut Context) -> Result<(), Failure> {
     match command {
-        ContextCommand::Add(AddArgs { name, api, token_file, trust }) => {
+        ContextCommand::Add(AddArgs { name, api, token_file, force, trust }) => {
             let api = addresses(&api)?;
             let token_file = token_file.map(|path| whole(&path)).transpose()?;
             let (ca_file, ca_fingerprint) = kept(&trust)?;
+            let cluster = NamedCluster { api, token_file, ca_file, ca_fingerprint };
+            let before = Contexts::read(&file(context)?).map_err(|error| failed(&error))?.contexts.remove(&name);
+            if let Some(before) = before.filter(|before| *before != cluster && !force) {
+                return Err(is_taken(&name, &before));
+            }
             change(context, |contexts| {
-                contexts.contexts.insert(name.clone(), NamedCluster { api, token_file, ca_file, ca_fingerprint });
+                contexts.contexts.insert(name.clone(), cluster);
                 Ok(())
             })?;
             context.say(format_args!("`pentora context use {name}` has commands go there"));
@@ -249,6 +262,31 @@ pub(super) fn run(command: ContextCommand, context: &mut Context) -> Result<(), 
     }
 }
 
+/// The refusal to give a name to another cluster than has it.
+fn is_taken(name: &str, before: &NamedCluster) -> Failure {
+    let what = format!("the name {name} is given already, to {}", clean(&before.api));
+    Failure::new(ExitCode::Refused, what).next("choose another name, or add --force")
+}
+
+/// Whether a token may be kept in `token_file` for a cluster of this name: renewing the one of the same cluster is what a login is for, and
+/// no other secret goes for it.
+fn may_be_kept(
+    (name, api): (&str, &str),
+    token: &str,
+    token_file: &std::path::Path,
+    context: &Context,
+) -> Result<(), Failure> {
+    let before = Contexts::read(&file(context)?).map_err(|error| failed(&error))?.contexts.remove(name);
+    if let Some(before) = &before
+        && before.api != api
+    {
+        return Err(is_taken(name, before));
+    }
+    let is_same = |kept: Secret| kept.expose() == token;
+    let is_there = token_file.symlink_metadata().is_ok() && before.is_none();
+    if is_there && !read_token(token_file).is_ok_and(is_same) { Err(secret_file::is_there(token_file)) } else { Ok(()) }
+}
+
 /// Whom to trust, as a context keeps it.
 fn kept(trust: &TrustArgs) -> Result<(Option<PathBuf>, Option<Fingerprint>), Failure> {
     Ok((trust.ca_file.as_deref().map(whole).transpose()?, trust.ca_fingerprint))
@@ -281,6 +319,9 @@ pub(super) async fn login(args: LoginArgs, context: &mut Context) -> Result<(), 
     let contexts = file(context)?;
     let directory = contexts.parent().unwrap_or(&contexts).join("tokens");
     let token_file = directory.join(format!("{}.token", args.name));
+    if !args.force {
+        may_be_kept((&args.name, &api), token.expose(), &token_file, context)?;
+    }
     let (ca_file, ca_fingerprint) = kept(&args.trust)?;
     let cluster = NamedCluster { api, token_file: Some(token_file.clone()), ca_file, ca_fingerprint };
     let unsaved = NamedCluster { token_file: None, ..cluster.clone() };
@@ -326,6 +367,28 @@ mod tests {
     }
 
     #[test]
+    fn a_login_renews_the_token_of_its_cluster_and_takes_the_place_of_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut context = Context::for_test(std::io::sink());
+        context.host.home = Some(dir.path().to_owned());
+        let token_file = dir.path().join("prod.token");
+        let may = |api: &str, context: &Context| may_be_kept(("prod", api), "pna_2", &token_file, context);
+        may("http://10.0.0.1:8080", &context).unwrap();
+        // What a name that was forgotten left.
+        std::fs::write(&token_file, "pna_1\n").unwrap();
+        assert_eq!(may("http://10.0.0.1:8080", &context).unwrap_err().exit, ExitCode::Refused);
+        let api = "http://10.0.0.1:8080".to_owned();
+        let cluster = NamedCluster { api, token_file: None, ca_file: None, ca_fingerprint: None };
+        change(&context, |contexts| {
+            contexts.contexts.insert("prod".into(), cluster);
+            Ok(())
+        })
+        .unwrap();
+        may("http://10.0.0.1:8080", &context).unwrap();
+        assert!(may("http://10.0.0.2:8080", &context).unwrap_err().to_string().contains("given already"));
+    }
+
+    #[test]
     fn a_context_is_added_used_and_forgotten() {
         let dir = tempfile::tempdir().unwrap();
         let mut context = Context::for_test(std::io::sink());
@@ -334,6 +397,7 @@ mod tests {
             name: name.into(),
             api: "http://10.0.0.1:8080".into(),
             token_file: None,
+            force: false,
             trust: TrustArgs::default(),
         };
         assert_eq!(chosen(None, &context).unwrap(), None);
@@ -341,6 +405,14 @@ mod tests {
         assert_eq!(chosen(None, &context).unwrap(), None, "added is not used");
         run(ContextCommand::Use(NameArgs { name: "prod".into() }), &mut context).unwrap();
         assert_eq!(chosen(None, &context).unwrap().unwrap().0, "prod");
+        let other = || AddArgs { api: "http://10.0.0.2:8080".into(), ..add("prod") };
+        run(ContextCommand::Add(add("prod")), &mut context).unwrap();
+        let taken = run(ContextCommand::Add(other()), &mut context).unwrap_err();
+        assert_eq!(taken.exit, ExitCode::Refused);
+        assert!(taken.to_string().contains("to http://10.0.0.1:8080"), "{taken}");
+        assert_eq!(chosen(None, &context).unwrap().unwrap().1.api, "http://10.0.0.1:8080", "nothing has changed");
+        run(ContextCommand::Add(AddArgs { force: true, ..other() }), &mut context).unwrap();
+        assert_eq!(chosen(None, &context).unwrap().unwrap().1.api, "http://10.0.0.2:8080");
         let unknown = run(ContextCommand::Use(NameArgs { name: "other".into() }), &mut context).unwrap_err();
         assert!(unknown.to_string().contains("no context `other`"), "{unknown}");
         assert!(chosen(Some("other"), &context).is_err());

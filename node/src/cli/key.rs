@@ -184,8 +184,9 @@ fn chosen(which: Option<&str>, context: &Context) -> Result<(PersonKey, PathBuf)
 fn unusable(error: &IdentityError) -> Failure {
     let failure = Failure::new(ExitCode::Failure, "the key cannot be used").because(error.to_string());
     match error {
-        IdentityError::Io { source, .. } if source.kind() == std::io::ErrorKind::AlreadyExists => {
-            failure.next("no key is written over: choose another name or file")
+        IdentityError::Io { path, source } if source.kind() == std::io::ErrorKind::AlreadyExists => {
+            let what = format!("{} is there already, and no key is written over another file", path.display());
+            Failure::new(ExitCode::Refused, what).next("choose another name or file")
         }
         _ => failure.next("`pentora key list` has this user's keys"),
     }
@@ -298,7 +299,7 @@ mod tests {
         let path = home.path().join(".config/pentora/keys/alice.key");
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let before = std::fs::read(&path).unwrap();
-        assert!(create_named("alice", &mut context).is_err());
+        assert_eq!(create_named("alice", &mut context).unwrap_err().exit, ExitCode::Refused);
         assert_eq!(std::fs::read(&path).unwrap(), before);
         let signed = sign(None, None, &context).unwrap().order.unwrap();
         let alice = PersonKey::load(&path).unwrap().public();

@@ -1,7 +1,5 @@
 //! `pentora coordinator worker-token create|list|revoke`.
 
-use std::path::PathBuf;
-
 use clap::{Args, Subcommand};
 
 use super::api_session::{ApiSession, NodeArgs, id};
@@ -9,13 +7,13 @@ use super::confirm::{YesArgs, confirm};
 use super::context::Context;
 use super::list::{ListArgs, list};
 use super::output::clean;
+use super::secret_file::SecretFileArgs;
 use super::shown::ShownArgs;
 use super::table::{Column, Tabular, or_nothing};
 use crate::client::Client;
 use crate::config::parse_duration;
 use crate::document::{TokenDocument, TokenRequest};
-use crate::durable_file::{self, Readers};
-use crate::failure::{ExitCode, Failure};
+use crate::failure::Failure;
 
 /// What can be done with join tokens.
 #[derive(Debug, Subcommand)]
@@ -64,9 +62,8 @@ pub(super) struct CreateArgs {
     /// Whether results may be kept on that node for others [default: true, false with --ephemeral].
     #[arg(long, value_name = "BOOL")]
     keeps_results: Option<bool>,
-    /// Write the token into a file that its owner alone may read, in place of printing it.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "shown_form"])]
-    to_file: Option<PathBuf>,
+    #[command(flatten)]
+    file: SecretFileArgs,
     #[command(flatten)]
     form: ShownArgs,
     #[command(flatten)]
@@ -130,6 +127,7 @@ pub(super) async fn run(command: TokenCommand, context: &mut Context) -> Result<
 }
 
 async fn create(args: CreateArgs, context: &mut Context) -> Result<(), Failure> {
+    args.file.may_be_written()?;
     let session = ApiSession::open(&args.node, context)?;
     let request = TokenRequest {
         name: args.name,
@@ -147,14 +145,9 @@ async fn create(args: CreateArgs, context: &mut Context) -> Result<(), Failure> 
     if let Some(text) = args.form.data(&created) {
         return context.output.print(&text);
     }
-    let line = format!("{}\n", clean(&created.token));
-    match &args.to_file {
-        Some(path) => durable_file::write(path, line.as_bytes(), Readers::Owner).map_err(|error| {
-            Failure::new(ExitCode::Failure, format!("the token cannot be written to {}", path.display()))
-                .because(error.to_string())
-                .next("revoke it (pentora coordinator worker-token list, revoke), and make another")
-        })?,
-        None => context.output.print(&line)?,
+    let (token, lost) = (clean(&created.token), "revoke it (pentora coordinator worker-token list, revoke), and make another");
+    if !args.file.written(&token, lost)? {
+        context.output.print(&format!("{token}\n"))?;
     }
     context.say(format_args!(
         "valid until {}; whoever holds it can join: hand it over in a file, then on the new node\n  \

@@ -27,6 +27,8 @@ pub struct ApiSettings {
     pub(crate) tls_names: Vec<String>,
     /// Whether plain HTTP is meant where others reach it.
     pub(crate) insecure: bool,
+    /// Requests a minute that are taken with one token.
+    pub(crate) requests_per_minute: u32,
     /// By whose word people are let in.
     pub(crate) oidc: OidcSettings,
 }
@@ -97,6 +99,7 @@ impl ApiSettings {
             tls_key: values.get(keys::API_TLS_KEY),
             tls_names: values.get(keys::API_TLS_NAMES),
             insecure: values.get(keys::API_INSECURE),
+            requests_per_minute: values.get(keys::API_REQUESTS_PER_MINUTE),
             oidc: OidcSettings::read(values),
         }
     }

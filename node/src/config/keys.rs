@@ -115,6 +115,12 @@ keys! {
         "false",
         "plain HTTP on addresses that others reach: behind a proxy with TLS alone",
     ),
+    API_REQUESTS_PER_MINUTE: u32 => key(
+        "server.api.requests_per_minute",
+        Kind::Count(60, 60_000_000),
+        "30000",
+        "requests with one token that this node takes, four times as many with all that one answers for; others are answered 429",
+    ),
     OIDC_ISSUER: Option<String> => key(
         "server.api.oidc.issuer",
         Kind::Text,

@@ -18,6 +18,7 @@ const OTHERS: u32 = 0o007;
 const OTHERS_WRITE: u32 = 0o002;
 const OTHERS_READ: u32 = 0o004;
 const GROUP: u32 = 0o070;
+const GROUP_WRITE: u32 = 0o020;
 /// In a directory with it, only an owner may exchange what is theirs.
 const STICKY: u32 = 0o1000;
 /// What is made in a directory with it is its group's: that group was let in.
@@ -46,6 +47,7 @@ pub(super) fn is_private(path: &Path, is_alone: bool) -> Result<(), DataDirError
         for link in links(path) {
             is_led_to(&link, &whole)?;
         }
+        is_owned(&whole)?;
         is_own(&whole)?;
     }
     for file in SECRETS.iter().map(|name| whole.join(name)) {
@@ -149,7 +151,8 @@ fn is_of(place: &Path, found: &Metadata, file: &Path, believed: &Believed) -> Re
 pub(super) fn close(path: &Path, is_alone: bool) {
     let Ok(found) = std::fs::metadata(path) else { return };
     let mode = found.mode() & 0o7777;
-    if is_alone || mode & OTHERS == 0 || found.uid() != nix::unistd::geteuid().as_raw() {
+    let is_open = mode & OTHERS != 0 || mode & GROUP_WRITE != 0 && mode & SET_GROUP == 0;
+    if is_alone || !is_open || found.uid() != nix::unistd::geteuid().as_raw() {
         return;
     }
     let kept = if mode & SET_GROUP == 0 { mode & !(GROUP | OTHERS) } else { mode & !OTHERS };
@@ -195,6 +198,25 @@ fn is_led_to(link: &Path, whole: &Path) -> Result<(), DataDirError> {
     if is_open && !is_ours {
         let what = format!("{} leads to the data directory, and is another user's", place.display());
         return exposed(what, format!("name {} itself", whole.display()));
+    }
+    Ok(())
+}
+
+/// Whether the directory is of somebody who is believed, and nobody else may have put something into it: its owner and whoever may write
+/// it read and exchange whatever is in it. An empty one of this process's user is taken as it is, and closed; what is made in it is
+/// not others'.
+fn is_owned(whole: &Path) -> Result<(), DataDirError> {
+    let found = std::fs::metadata(whole).map_err(|source| DataDirError::Io { path: whole.to_owned(), source })?;
+    let (user, own, shown) = (found.uid(), nix::unistd::geteuid(), whole.display());
+    if !Believed::here().has(user) {
+        let what = format!("the data directory {shown} belongs to another user (uid {user}), who can read and change what is in it");
+        return exposed(what, format!("start it as that user; or look at what is in it, then chown -R {own} {shown}"));
+    }
+    let is_let_in = found.mode() & SET_GROUP != 0;
+    let is_new = user == own.as_raw() && std::fs::read_dir(whole).is_ok_and(|mut entries| entries.next().is_none());
+    if found.mode() & GROUP_WRITE != 0 && !is_let_in && !is_new {
+        let what = format!("the group (gid {}) of the data directory {shown} can exchange what is in it", found.gid());
+        return exposed(what, format!("look at what is in it, then chmod g-w {shown}"));
     }
     Ok(())
 }
@@ -391,12 +413,57 @@ mod tests {
     #[test]
     fn a_directory_that_was_there_is_closed_to_others_and_stays_open_to_a_group_that_was_let_in() {
         let dir = tempfile::tempdir().unwrap();
-        for (before, after) in [(0o755, 0o700), (0o750, 0o750), (0o705, 0o700), (0o2775, 0o2770), (0o700, 0o700)] {
+        for (before, after) in [
+            (0o755, 0o700),
+            (0o750, 0o750),
+            (0o705, 0o700),
+            (0o775, 0o700),
+            (0o770, 0o700),
+            (0o2775, 0o2770),
+            (0o700, 0o700),
+        ] {
             let path = dir.path().join(format!("{before:o}"));
             std::fs::create_dir(&path).unwrap();
             chmod(&path, before);
+            for _ in 0..2 {
+                drop(DataDir::open(&path).unwrap());
+                assert_eq!(mode(&path).unwrap() & 0o7777, after, "{before:o}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_directory_of_another_user_or_that_its_group_may_write_is_refused_with_what_mends_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("n1");
+        drop(DataDir::open(&path).unwrap());
+        for of_group in [0o770, 0o775, 0o720, 0o1770] {
+            chmod(&path, of_group);
+            let said = refused(&path);
+            assert!(said.contains("can exchange what is in it"), "{of_group:o}: {said}");
+            assert!(said.contains("then chmod g-w ") && mode(&path).unwrap() & 0o7777 == of_group, "{said}");
+            is_private(&path, true).unwrap();
+        }
+        for kept in [0o750, 0o700, 0o2770] {
+            chmod(&path, kept);
             drop(DataDir::open(&path).unwrap());
-            assert_eq!(mode(&path).unwrap() & 0o7777, after, "{before:o}");
+        }
+        // Where the tests may give nothing away there is nothing to see.
+        let empty = dir.path().join("empty");
+        std::fs::create_dir(&empty).unwrap();
+        if lchown(&path, Some(STRANGER), None).is_err() || lchown(&empty, Some(STRANGER), None).is_err() {
+            return;
+        }
+        for of_stranger in [&path, &empty] {
+            let said = refused(of_stranger);
+            assert!(said.contains(&format!("belongs to another user (uid {STRANGER})")), "{said}");
+            let mend = format!("chown -R {} {}", nix::unistd::geteuid(), of_stranger.display());
+            assert!(said.contains("to mend it: ") && said.contains(&mend), "{said}");
+            is_private(of_stranger, true).unwrap();
+        }
+        for of_user in [0, nix::unistd::geteuid().as_raw()] {
+            lchown(&path, Some(of_user), None).unwrap();
+            drop(DataDir::open(&path).unwrap());
         }
     }
 

@@ -20,7 +20,7 @@ pub struct AccessTokenRequest {
     /// Scopes that its bearer may scan, by name.
     #[serde(default)]
     pub scopes: Vec<String>,
-    /// Requests a minute that each node takes from its bearer; absent for 500 a second.
+    /// Requests a minute that each node takes from its bearer; absent for as many as its file says (500 a second).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests_per_minute: Option<u32>,
     /// Jobs of its bearer that wait or run at once; absent for as many as the cluster takes.

@@ -17,6 +17,12 @@ pub const ACCESS_TOKENS_MAX: usize = 1_000;
 /// The name of the token that was made with the cluster.
 pub(super) const FIRST_NAME: &str = "admin";
 
+/// Who answers for what was made with that token lately: no token has a name with spaces.
+const NEW_OF_FIRST: &str = "new tokens of admin";
+/// How long the secret of a token is new: for so long whoever gave it answers for it. Ours: whoever stole a token that makes others has
+/// one share for all of these until the theft is a day old, and a team looks at its audit log once a day.
+const NEW_FOR_MS: u64 = 24 * 3600 * 1000;
+
 /// In place of the digest of a secret, of a token that came with a backup and has none in this cluster yet: of no text that can be
 /// shown, since none begins with this byte.
 pub(super) fn key_without_secret(name: &str) -> Digest {
@@ -88,15 +94,36 @@ pub struct WorkOf {
 }
 
 /// Who answers for tokens: of each, by name, the first of those that led to it, where one made another. What was made with the token that
-/// came with the cluster answers for itself: that hands tokens out to people. A person whom a provider lets in answers for the
-/// tokens that they made.
+/// came with the cluster answers for itself, since that hands tokens out to people, but not at once: as long as such tokens are new, one
+/// share is for all of them, beside that token's own. A person whom a provider lets in answers for the tokens that they made.
 #[derive(Debug)]
 pub(super) struct Makers<'a> {
-    authors: BTreeMap<&'a str, &'a str>,
+    /// Who led to a token, by its name.
+    authors: BTreeMap<&'a str, Origin<'a>>,
     known: BTreeMap<&'a str, &'a str>,
 }
 
-/// Whether this made a token that answers for itself.
+/// Who led to a token.
+#[derive(Debug, Clone, Copy)]
+struct Origin<'a> {
+    /// Who made it; while it is new, who gave it the secret that it has, and may know that.
+    by: &'a str,
+    is_new: bool,
+}
+
+impl<'a> Origin<'a> {
+    fn of(token: &'a AccessToken, now_ms: u64) -> Self {
+        let is_own = token.changed_by == token.name;
+        let (giver, since_ms) = match is_own {
+            true => (token.author.who.as_str(), token.created_at_ms),
+            false => (token.changed_by.as_str(), token.changed_at_ms),
+        };
+        let is_new = token.name != FIRST_NAME && now_ms.saturating_sub(since_ms) < NEW_FOR_MS;
+        Self { by: if is_new { giver } else { token.author.who.as_str() }, is_new }
+    }
+}
+
+/// Whether this made a token that answers for itself in time.
 fn is_first(author: &str) -> bool {
     author.is_empty() || author == FIRST_NAME
 }
@@ -114,9 +141,10 @@ impl<'a> Makers<'a> {
                 break way.iter().skip_while(|passed| **passed != at).min().map_or(at, |least: &&str| *least);
             }
             way.push(at);
-            match self.authors.get(at).filter(|by| !is_first(by)) {
-                Some(by) => at = *by,
-                None => break at,
+            match self.authors.get(at) {
+                Some(origin) if !is_first(origin.by) => at = origin.by,
+                Some(origin) if origin.is_new => break NEW_OF_FIRST,
+                _ => break at,
             }
         };
         self.known.extend(way.into_iter().map(|passed| (passed, answers)));
@@ -174,15 +202,17 @@ impl State {
     pub fn maker_of(&self, name: &str) -> String {
         let own = self.access_tokens.iter().find(|(_, token)| token.name == name);
         // Most were made with the first one, or are it: nothing has to be followed for them.
-        if own.is_none_or(|(_, token)| is_first(&token.author.who)) {
-            return name.to_owned();
+        match own.map(|(_, token)| Origin::of(token, self.now_ms())) {
+            Some(origin) if !is_first(origin.by) => self.makers().of(name).to_owned(),
+            Some(Origin { is_new: true, .. }) => NEW_OF_FIRST.to_owned(),
+            _ => name.to_owned(),
         }
-        self.makers().of(name).to_owned()
     }
 
     /// Who answers for which token.
     pub(super) fn makers(&self) -> Makers<'_> {
-        let rows = self.access_tokens.iter().map(|(_, token)| (token.name.as_str(), token.author.who.as_str()));
+        let now_ms = self.now_ms();
+        let rows = self.access_tokens.iter().map(|(_, token)| (token.name.as_str(), Origin::of(token, now_ms)));
         Makers { authors: rows.collect(), known: BTreeMap::new() }
     }
 
@@ -439,6 +469,10 @@ mod tests {
         for (name, who) in [("round", "b"), ("b", "a"), ("a", "b")] {
             made(name, who);
         }
+        for (name, maker) in [("admin", "admin"), ("ops", NEW_OF_FIRST), ("eve", NEW_OF_FIRST), ("e3", NEW_OF_FIRST), ("p1", "oidc:i#ann")] {
+            assert_eq!(state.maker_of(name), maker, "{name} is new");
+        }
+        apply(&mut state, 100 + NEW_FOR_MS, Command::WorkerBack { node: 1 });
         for (name, maker) in [
             ("admin", "admin"),
             ("ops", "ops"),
@@ -455,6 +489,43 @@ mod tests {
         ] {
             assert_eq!(state.maker_of(name), maker, "{name}");
         }
+    }
+
+    /// What multiplied the shares of whoever stole the token that came with the cluster, or one that may give secrets.
+    #[test]
+    fn what_was_given_a_secret_lately_is_answered_for_by_whoever_gave_it() {
+        let mut state = begun();
+        for number in 0..50 {
+            apply(&mut state, 100, make(&format!("old{number}"), AccessRole::Operator, None));
+        }
+        apply(&mut state, 100, make("boss", AccessRole::Admin, None));
+        let later = 100 + NEW_FOR_MS;
+        for number in 0..50 {
+            apply(&mut state, later, make(&format!("new{number}"), AccessRole::Admin, None));
+        }
+        let makers = |state: &State, front: &str| {
+            (0..50).map(|number| state.maker_of(&format!("{front}{number}"))).collect::<BTreeSet<_>>()
+        };
+        assert_eq!((makers(&state, "old").len(), makers(&state, "new").len()), (50, 1));
+        assert_eq!((state.maker_of("admin"), state.maker_of("boss")), ("admin".into(), "boss".into()));
+        let rotated = |name: &str, by: &str| Command::RotateAccessToken {
+            name: name.into(),
+            key: Digest::of(format!("{name} of {by}").as_bytes()),
+            author: Author { who: by.into(), from: "a".into() },
+        };
+        for (name, by, maker) in [
+            ("old0", "boss", "boss"),
+            ("old1", "admin", NEW_OF_FIRST),
+            ("old2", "old2", "old2"),
+            ("admin", "boss", "admin"),
+            // One that is new does not grow old by giving itself a secret, and is none the newer.
+            ("new0", "new0", NEW_OF_FIRST),
+        ] {
+            assert_eq!(apply(&mut state, later + 1, rotated(name, by)), Response::Done);
+            assert_eq!(state.maker_of(name), maker, "{name} by {by}");
+        }
+        apply(&mut state, later + 1 + NEW_FOR_MS, Command::WorkerBack { node: 1 });
+        assert_eq!((makers(&state, "old").len(), makers(&state, "new").len()), (50, 50));
     }
 
     /// What a thief keeps of a token that is revoked: tokens and join tokens whose secrets it knows.

@@ -2,6 +2,7 @@
 //!
 //! A minimal client of HTTP/1.1: one request per connection, every answer bounded, no cookie kept, nothing posted.
 
+mod bare;
 mod charset;
 mod entities;
 mod favicon;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+pub use self::bare::{is_bare_page, is_whole_page};
 pub use self::favicon::favicon_hash;
 pub use self::location::follow;
 pub use self::page::{Page, read_page};
@@ -58,9 +60,9 @@ const HEADERS: [&str; 20] = [
 
 /// Describes a server from its answer to `GET /`, asking for more where that pays: redirects and the icon.
 ///
-/// `None` when `first` is no whole answer of HTTP/1. The second is the page that redirects led to, where there were some.
+/// `None` when `first` is neither a whole answer of HTTP/1 nor a page without a head. The second is the page that redirects led to, where there were some.
 pub(super) async fn describe(endpoint: &Endpoint<'_>, first: Vec<u8>) -> Option<(Http, Option<Vec<u8>>)> {
-    let head = read_head(&first)?;
+    let head = read_head(&first).or_else(|| bare::head(&first))?;
     let (host, port) = (authority::host(endpoint.name, endpoint.address.ip()), endpoint.address.port());
     let is_tls = endpoint.tls.is_some();
     let mut http = Http { status: head.status, ..Http::default() };
@@ -91,7 +93,8 @@ pub(super) async fn describe(endpoint: &Endpoint<'_>, first: Vec<u8>) -> Option<
 /// Whether an answer may refuse the way it was asked for rather than the page: the version of HTTP, or a missing host. Servers
 /// say that by any error, by leading elsewhere or nowhere, or by an empty page.
 pub(super) fn is_refusal_of_the_request(endpoint: &Endpoint<'_>, bytes: &[u8]) -> bool {
-    let Some(head) = read_head(bytes) else { return false };
+    // A page without a head is what servers send that could not read the question.
+    let Some(head) = read_head(bytes) else { return is_bare_page(bytes) };
     let (host, port) = (authority::host(endpoint.name, endpoint.address.ip()), endpoint.address.port());
     let leads_on = |location| follow(location, "/", &host, port, endpoint.tls.is_some()).is_some_and(|to| to != "/");
     match head.status {
@@ -119,10 +122,10 @@ pub(super) async fn get(endpoint: &Endpoint<'_>, path: &str) -> Option<Answer> {
     let mut bytes = Vec::new();
     let patience = Patience { first: until, gap: ANSWER_GAP, last: until };
     let ending = connection::read(&mut connection.stream, &mut bytes, patience, |bytes| {
-        is_complete(bytes) || (bytes.len() > 8 && !is_http(bytes))
+        if is_http(bytes) { is_complete(bytes) } else { bare::is_enough(bytes) }
     })
     .await;
-    is_http(&bytes).then_some(Answer { bytes, ending })
+    (is_http(&bytes) || is_bare_page(&bytes)).then_some(Answer { bytes, ending })
 }
 
 /// A request of HTTP/1.1 as browsers make it.

@@ -284,7 +284,8 @@ impl Detector {
         let may_be_half =
             said.ending == Ending::Quiet || said.ending == Ending::Closed && lines::is_of_lines(&said.bytes);
         let found = if may_be_half { lines::without_half_a_version(found, &said.bytes) } else { found };
-        let page = (said.asked_for_page() && http::is_http(&said.bytes)).then_some(said.bytes);
+        let is_page = http::is_http(&said.bytes) || http::is_bare_page(&said.bytes);
+        let page = (said.asked_for_page() && is_page).then_some(said.bytes);
         if !found.is_soft && !is_complaint && !page.as_deref().is_some_and(asks_for_tls) {
             let greeting = learnt.greeting.take();
             return Some(Seen { outcome: Outcome::Known(found), greeting, page, has_dropped_page: false });
@@ -442,6 +443,9 @@ impl Detector {
     fn is_enough(&self, endpoint: &Endpoint<'_>, said: &Said, bytes: &[u8]) -> bool {
         if http::is_http(bytes) {
             return http::is_complete(bytes);
+        }
+        if http::is_bare_page(bytes) {
+            return http::is_whole_page(bytes);
         }
         if tls::is_tls(bytes) && endpoint.tls.is_none() {
             return true;

@@ -98,7 +98,7 @@ pub struct Certificate {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Http {
-    /// Status of the first answer.
+    /// Status of the first answer; 0 where it came without one, as HTTP/0.9 sent pages.
     pub status: u16,
     /// Title of the page that redirects on the same host led to.
     pub title: Option<String>,

@@ -152,7 +152,7 @@ fn port_cells(row: &mut String, port: &PortRecord) {
     cell(row, &own.and_then(|own| own.not_after_s).map(day).unwrap_or_default());
     cell(row, &tls.map(|tls| tls.problems.join(" ")).unwrap_or_default());
     let http = service.and_then(|service| service.http.as_deref());
-    cell(row, &http.map(|http| http.status.to_string()).unwrap_or_default());
+    cell(row, &http.filter(|http| http.status > 0).map(|http| http.status.to_string()).unwrap_or_default());
     cell(row, http.and_then(|http| http.title.as_deref()).unwrap_or_default());
     cell(row, http.and_then(|http| http.server.as_deref()).unwrap_or_default());
     cell(row, port.worst().map_or("", Severity::as_str));

@@ -216,7 +216,7 @@
         ["Calls itself", service.hostname],
         ["CPE", (service.cpes || []).join("  ")],
         ["Banner", port.b ? el("pre", {}, port.b) : ""],
-        ["HTTP", http.status ? [http.status, http.title, http.server, http.generator, http.is_login ? "asks for a login" : ""].filter(Boolean).join(", ") : ""],
+        ["HTTP", service.http ? [http.status || "no status", http.title, http.server, http.generator, http.is_login ? "asks for a login" : ""].filter(Boolean).join(", ") : ""],
         ["Redirects to", http.location],
         ["Headers", http.headers && http.headers.length ? el("pre", {}, http.headers.map(([key, value]) => clean(key) + ": " + clean(value)).map((line) => [document.createTextNode(line), el("br")]).flat()) : ""],
         ["TLS", tls ? [tls.versions.join(" "), tls.cipher, tls.starttls ? "after " + tls.starttls : ""].filter(Boolean).join(", ") : ""],

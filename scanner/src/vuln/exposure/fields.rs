@@ -108,7 +108,7 @@ fn of_http(http: &Http, field: &str) -> Vec<String> {
     let one = |value: &Option<String>| value.iter().cloned().collect();
     match field {
         "http" => vec!["yes".to_owned()],
-        "http.status" => vec![http.status.to_string()],
+        "http.status" => (http.status > 0).then(|| http.status.to_string()).into_iter().collect(),
         "http.title" => one(&http.title),
         "http.server" => one(&http.server),
         "http.location" => one(&http.location),

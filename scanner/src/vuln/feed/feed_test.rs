@@ -68,7 +68,7 @@ pub(super) fn zipped(files: &[(&str, &[u8])]) -> Vec<u8> {
     archive.finish().unwrap().into_inner()
 }
 
-fn load(path: &Path, kind: FeedKind, limits: &Limits) -> Result<(Summary, MemoryStore), FeedError> {
+pub(super) fn load(path: &Path, kind: FeedKind, limits: &Limits) -> Result<(Summary, MemoryStore), FeedError> {
     let mut rows = Vec::new();
     let summary = import(path, kind, limits, &mut |row| {
         rows.push(row);

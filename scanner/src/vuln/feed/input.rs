@@ -20,6 +20,8 @@ use crate::vuln::advisory::bounded;
 const DEPTH_MAX: u32 = 16;
 /// What a packed file may hold whatever its size: a small one can be a single run of spaces.
 const SLACK_BYTES: u64 = 4 << 20;
+/// What is too large where there is more in a file than may be.
+const CONTENT: &str = "content of this size in bytes";
 /// Names that feeds' directories hold beside their records, in lower case.
 const NO_RECORDS: [&str; 2] = ["delta.json", "deltalog.json"];
 
@@ -27,23 +29,26 @@ const NO_RECORDS: [&str; 2] = ["delta.json", "deltalog.json"];
 #[derive(Debug)]
 pub(super) struct Meter {
     record: Cell<u64>,
-    record_left: Cell<u64>,
     record_max: u64,
     total_left: Cell<u64>,
     total_max: u64,
-    exceeded: Cell<Option<(&'static str, u64)>>,
+    is_exceeded: Cell<bool>,
 }
 
 impl Meter {
     fn new(record_max: u64, total_max: u64) -> Self {
-        let (record_left, total_left) = (Cell::new(record_max), Cell::new(total_max));
-        Self { record: Cell::new(0), record_left, record_max, total_left, total_max, exceeded: Cell::new(None) }
+        let (record, total_left, is_exceeded) = (Cell::new(0), Cell::new(total_max), Cell::new(false));
+        Self { record, record_max, total_left, total_max, is_exceeded }
     }
 
     /// A record begins here.
     pub(super) fn begin_record(&self) {
         self.record.set(self.record.get() + 1);
-        self.record_left.set(self.record_max);
+    }
+
+    /// How many bytes a record may have. A longer one is passed over by whoever cuts records, and costs no memory.
+    pub(super) fn record_max(&self) -> u64 {
+        self.record_max
     }
 
     /// The record that is being read, counted from 1.
@@ -51,22 +56,18 @@ impl Meter {
         self.record.get()
     }
 
-    /// The limit that was exceeded, if one was: the cause of whatever error came of it.
+    /// The limit that was exceeded, if it was: the cause of whatever error came of it.
     pub(super) fn exceeded(&self) -> Option<Problem> {
-        self.exceeded.get().map(|(what, limit)| Problem::TooLarge { what, limit })
+        let (what, limit) = (CONTENT, self.total_max);
+        self.is_exceeded.get().then_some(Problem::TooLarge { what, limit })
     }
 
     fn take(&self, bytes: u64) -> io::Result<()> {
-        for (left, what, limit) in [
-            (&self.record_left, "a record of this size in bytes", self.record_max),
-            (&self.total_left, "content of this size in bytes", self.total_max),
-        ] {
-            match left.get().checked_sub(bytes) {
-                Some(rest) => left.set(rest),
-                None => {
-                    self.exceeded.set(Some((what, limit)));
-                    return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
-                }
+        match self.total_left.get().checked_sub(bytes) {
+            Some(rest) => self.total_left.set(rest),
+            None => {
+                self.is_exceeded.set(true);
+                return Err(io::Error::new(io::ErrorKind::FileTooLarge, CONTENT));
             }
         }
         Ok(())

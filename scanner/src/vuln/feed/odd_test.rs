@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::tests::{Folder, below, cve, error, gz, read, verdict, zipped};
+use super::tests::{Folder, below, cve, error, gz, load, read, verdict, zipped};
 use super::*;
 use crate::vuln::store::AdvisoryStore;
 use crate::vuln::version::Verdict;
@@ -375,6 +375,57 @@ fn what_is_wrong_with_one_record_stays_in_it_whatever_the_feed() {
             }
         }
     }
+}
+
+/// What refused whole feeds: one record that is larger than any should be.
+#[test]
+fn a_record_that_is_larger_than_one_may_be_is_named_and_left_out_whatever_the_feed() {
+    let folder = Folder::new();
+    let small = Limits { record_bytes_max: 100_000, ..Limits::default() };
+    let long = format!("\"{}\"", "a { [ \\\" ".repeat(100_000));
+    for kind in [FeedKind::Cve, FeedKind::Osv, FeedKind::Nvd, FeedKind::Kev] {
+        let good = |id: &str| record_of(kind, id, "\"well\"", "\"2.5\"");
+        let odd = record_of(kind, "CVE-1999-900002", &long, "\"2.5\"");
+        let records = [good("CVE-1999-900001"), odd.clone(), good("CVE-1999-900003")];
+        let mut files = vec![(
+            "feed.json",
+            format!("{{\"title\": {long}, \"vulnerabilities\": [\n{}\n], \"end\": 1}}", records.join(",\n")).into_bytes(),
+        )];
+        if [FeedKind::Cve, FeedKind::Osv].contains(&kind) {
+            files = vec![
+                ("feed.jsonl", records.join("\n").into_bytes()),
+                ("list.json", format!("[{}]", records.join(", ")).into_bytes()),
+                ("joined.json", records.concat().into_bytes()),
+                ("feed.json.gz", gz(records.join("\n").as_bytes())),
+                ("feed16.json", utf16(&records.join("\n"))),
+            ];
+            let each = [("1.json", &records[0]), ("2.json", &records[1]), ("3.json", &records[2])];
+            files.push(("feed.zip", zipped(&each.map(|(name, text)| (name, text.as_bytes())))));
+        }
+        for (name, bytes) in files {
+            let (summary, _) = load(&folder.write(name, bytes), kind, &small)
+                .unwrap_or_else(|error| panic!("{kind} {name}: {error}"));
+            assert_eq!((summary.records, summary.odd, summary.rows), (3, 1, 2), "{kind} {name}: {summary:?}");
+            let told = &summary.odd_examples[0];
+            assert!(
+                told.contains("CVE-1999-900002: the record has more than the 100000 bytes that one may have"),
+                "{kind} {name}: {told}"
+            );
+        }
+        // One that is cut is no whole feed, however long.
+        let cut = odd.get(..odd.len() / 2).unwrap();
+        let cut = match kind {
+            FeedKind::Cve | FeedKind::Osv => format!("{}\n{cut}", good("CVE-1999-900001")),
+            _ => format!("{{\"vulnerabilities\": [{}, {cut}", good("CVE-1999-900001")),
+        };
+        assert!(load(&folder.write("cut.json", cut), kind, &small).is_err(), "{kind}");
+    }
+    let row = format!("{EPSS}{},0.1,0.2\nCVE-1999-900004,0.1,0.2\n", "x".repeat(200_000));
+    let (summary, _) = load(&folder.write("epss.csv", row), FeedKind::Epss, &small).unwrap();
+    assert_eq!((summary.records, summary.odd, summary.rows), (4, 1, 3));
+    assert!(summary.odd_examples[0].contains("record 5: not a epss feed: line 5: it has 200008 bytes"), "{summary:?}");
+    let alone = record_of(FeedKind::Cve, "CVE-1999-900002", &long, "\"2.5\"");
+    assert!(load(&folder.write("alone.json", alone), FeedKind::Cve, &small).unwrap_err().to_string().contains("100000"));
 }
 
 #[test]

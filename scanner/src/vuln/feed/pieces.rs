@@ -8,9 +8,14 @@ use std::io::{self, BufRead};
 
 use serde::de::{DeserializeOwned, Error as _};
 
+/// How much is kept of a value that is longer than may be: its id stands at its front. Ours.
+const FRONT_BYTES: usize = 64 << 10;
+
 /// A stream of values and what stands between them.
 pub(super) struct Pieces<R> {
     reader: R,
+    /// How long a value may be that is taken.
+    value_bytes_max: u64,
     /// Of the next byte, from 1.
     line: u64,
     column: u64,
@@ -29,6 +34,8 @@ pub(super) struct Piece {
     pub(super) to: u64,
     /// Whether it has more lines than one.
     pub(super) is_of_lines: bool,
+    /// Whether it is longer than a value may be, and `text` only its front.
+    pub(super) is_too_long: bool,
 }
 
 /// How a value ended.
@@ -59,8 +66,8 @@ impl Bounds {
 }
 
 impl<R: BufRead> Pieces<R> {
-    pub(super) fn new(reader: R) -> Self {
-        Self { reader, line: 1, column: 1, offset: 0 }
+    pub(super) fn new(reader: R, value_bytes_max: u64) -> Self {
+        Self { reader, value_bytes_max, line: 1, column: 1, offset: 0 }
     }
 
     /// The next byte that is no white space, which is still to come; `None` at the end.
@@ -88,7 +95,7 @@ impl<R: BufRead> Pieces<R> {
         Ok(is_it)
     }
 
-    /// Takes the next value into `piece`.
+    /// Takes the next value into `piece`; of one that is too long its front, and the rest is passed over.
     pub(super) fn value(&mut self, piece: &mut Piece, bounds: Bounds) -> io::Result<Cut> {
         self.peek()?;
         piece.text.clear();
@@ -97,7 +104,21 @@ impl<R: BufRead> Pieces<R> {
             piece.text.push(b'[');
             piece.column = piece.column.saturating_sub(1).max(1);
         }
-        let cut = self.each_part(bounds, |part| piece.text.extend_from_slice(part))?;
+        piece.is_too_long = false;
+        let bytes_max = usize::try_from(self.value_bytes_max).unwrap_or(usize::MAX);
+        let cut = self.each_part(bounds, |part| {
+            piece.is_too_long |= part.len() > bytes_max.saturating_sub(piece.text.len());
+            if !piece.is_too_long {
+                piece.text.extend_from_slice(part);
+            } else if piece.text.len() < FRONT_BYTES {
+                let room = FRONT_BYTES - piece.text.len();
+                piece.text.extend_from_slice(part.get(..room).unwrap_or(part));
+            } else {
+                // What came before it was known to be too long.
+                piece.text.truncate(FRONT_BYTES);
+                piece.text.shrink_to_fit();
+            }
+        })?;
         piece.to = self.offset;
         piece.is_of_lines = self.line > piece.line;
         Ok(cut)
@@ -285,7 +306,7 @@ mod tests {
 
     fn cut(text: &str, bounds: Bounds) -> Vec<(String, Cut)> {
         // A buffer of few bytes, so that every place is once the last of a part.
-        let mut pieces = Pieces::new(io::BufReader::with_capacity(3, text.as_bytes()));
+        let mut pieces = Pieces::new(io::BufReader::with_capacity(3, text.as_bytes()), u64::MAX);
         let mut all = Vec::new();
         while pieces.peek().unwrap().is_some() {
             let mut piece = Piece::default();
@@ -317,6 +338,21 @@ mod tests {
     }
 
     #[test]
+    fn a_value_that_is_too_long_is_passed_over_to_its_end_and_its_front_is_kept() {
+        let (long, next) = (format!("{{\"id\": \"a\", \"b\": [\"}}{}\"]}}", "x".repeat(300_000)), "{\"c\": 1}");
+        let text = format!("{long}{next}");
+        for at_once in [3, 1 << 20] {
+            let mut pieces = Pieces::new(io::BufReader::with_capacity(at_once, text.as_bytes()), 200_000);
+            let mut piece = Piece::default();
+            assert_eq!(pieces.value(&mut piece, Bounds::OWN).unwrap(), Cut::Whole);
+            assert!(piece.is_too_long && piece.text.capacity() <= 4 * FRONT_BYTES, "{}", piece.text.capacity());
+            assert_eq!((piece.id().as_deref(), piece.to), (Some("a"), long.len() as u64));
+            assert_eq!(pieces.value(&mut piece, Bounds::OWN).unwrap(), Cut::Whole);
+            assert!(!piece.is_too_long && piece.text == next.as_bytes());
+        }
+    }
+
+    #[test]
     fn what_is_cut_short_ends_where_the_next_line_begins() {
         let short = |bounds| cut("{\"a\": \"x\n{\"b\": [1\n{\"c\": 1}", bounds);
         let in_strings = Bounds { in_strings: true, ..Bounds::OWN };
@@ -329,7 +365,7 @@ mod tests {
     #[test]
     fn places_are_those_of_the_file() {
         let text = "{\"a\":\n 1}  {\"b\": 1e999, \"cveId\" : \"CVE-1999-900001\"}\n{\"c\":\n x}";
-        let mut pieces = Pieces::new(text.as_bytes());
+        let mut pieces = Pieces::new(text.as_bytes(), u64::MAX);
         let mut piece = Piece::default();
         let mut next = || {
             pieces.value(&mut piece, Bounds::OWN).unwrap();

@@ -1,7 +1,7 @@
 //! The records of one file: documents one after the other, or the elements of the list in one large document. One is
 //! in memory at a time.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 
 use serde::de::{DeserializeOwned, Error as _};
 use serde_json::Value;
@@ -83,7 +83,7 @@ impl<'a> Records<'a> {
     ) -> Result<(), Problem> {
         self.check_kind()?;
         let odd = self.odd();
-        let (mut pieces, mut piece) = (Pieces::new(&mut self.reader), Piece::default());
+        let (mut pieces, mut piece) = (Pieces::new(&mut self.reader, self.meter.record_max()), Piece::default());
         let mut are_lines = true;
         loop {
             self.meter.begin_record();
@@ -119,7 +119,7 @@ impl<'a> Records<'a> {
         self.check_kind()?;
         let odd = self.odd();
         let (meter, take) = (self.meter, &mut *self.take);
-        let (mut pieces, mut name) = (Pieces::new(&mut self.reader), Piece::default());
+        let (mut pieces, mut name) = (Pieces::new(&mut self.reader, self.meter.record_max()), Piece::default());
         if !pieces.take(b'{')? {
             return Err(Problem::Json(pieces.wrong(&format!("expected an object with a list `{list}`"))));
         }
@@ -157,17 +157,25 @@ impl<'a> Records<'a> {
     ) -> Result<(), Problem> {
         self.check_kind()?;
         let (kind, odd) = (self.kind, self.odd());
-        let mut line = String::new();
+        let mut line = Vec::new();
         let mut number = 0;
         loop {
             line.clear();
             self.meter.begin_record();
             number += 1;
-            if self.reader.read_line(&mut line)? == 0 {
+            let record_max = self.meter.record_max();
+            let length = read_line(&mut self.reader, &mut line, record_max)?;
+            if length == 0 {
                 return Ok(());
             }
-            let read = entry(Line { text: line.trim_end(), is_ended: line.ends_with('\n') });
             let wrong = |why: String| Problem::WrongKind { expected: kind, why: format!("line {number}: {why}") };
+            if length > record_max {
+                (self.take)(odd.of(wrong(format!("it has {length} bytes, more than the {record_max} that a row may have"))))?;
+                continue;
+            }
+            // A file is decoded before it is cut into lines.
+            let text = String::from_utf8_lossy(&line);
+            let read = entry(Line { text: text.trim_end(), is_ended: text.ends_with('\n') });
             if let Some(entry) = read.map_err(wrong)? {
                 (self.take)(entry.unwrap_or_else(|why| odd.of(wrong(why))))?;
             }
@@ -176,6 +184,27 @@ impl<'a> Records<'a> {
 
     fn odd(&self) -> Odd<'a> {
         Odd { kind: self.kind, file: self.file, faults: self.faults.clone(), meter: self.meter }
+    }
+}
+
+/// Reads a line with its end into `line`, and says how long it is. Of one that is longer than `bytes_max` nothing is kept.
+fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>, bytes_max: u64) -> io::Result<u64> {
+    let mut length = 0;
+    loop {
+        let shown = reader.fill_buf()?;
+        let end = shown.iter().position(|byte| *byte == b'\n');
+        let part = shown.get(..end.map_or(shown.len(), |end| end + 1)).unwrap_or(shown);
+        let taken = part.len();
+        length += taken as u64;
+        if length <= bytes_max {
+            line.extend_from_slice(part);
+        } else {
+            *line = Vec::new();
+        }
+        reader.consume(taken);
+        if end.is_some() || taken == 0 {
+            return Ok(length);
+        }
     }
 }
 
@@ -204,6 +233,10 @@ impl Odd<'_> {
             let id = id.map(|id| format!("{id}: ")).unwrap_or_default();
             self.of(Problem::WrongKind { expected: self.kind, why: id + &why })
         };
+        if piece.is_too_long {
+            let why = format!("the record has more than the {} bytes that one may have", self.meter.record_max());
+            return named(piece.id().map(|id| plain_text(&id).to_string()), why);
+        }
         let (document, half) = match piece.read::<Value>() {
             Ok(read) => read,
             Err(error) => {

@@ -1,12 +1,17 @@
-//! HTTP/1 (RFC 9112): `status`, one line per header by lower-case name, `title`, `generator`, and `body`.
+//! HTTP/1 (RFC 9112): `status`, one line per header by lower-case name, `title`, `generator`, and `body`; of a page without a head,
+//! which is called HTTP/0.9, the last ones.
 
 use super::Lines;
-use crate::detect::http::final_answer;
+use crate::detect::http::{final_answer, is_bare_page};
 
 /// Most bytes of a body that rules see.
 const BODY_BYTES_MAX: usize = 32 * 1024;
 
 pub(super) fn read(bytes: &[u8], lines: &mut Lines) -> Option<()> {
+    if is_bare_page(bytes) {
+        lines.put("http", "0.9");
+        return read_body(bytes, lines);
+    }
     let bytes = final_answer(bytes);
     let rest = bytes.strip_prefix(b"HTTP/").or_else(|| bytes.strip_prefix(b"ICY "))?;
     let (head, body) = split_head(rest);
@@ -32,6 +37,10 @@ pub(super) fn read(bytes: &[u8], lines: &mut Lines) -> Option<()> {
     for (name, value) in fields {
         lines.put_bytes(&name, &value);
     }
+    read_body(body, lines)
+}
+
+fn read_body(body: &[u8], lines: &mut Lines) -> Option<()> {
     let body = body.get(..BODY_BYTES_MAX).unwrap_or(body);
     if let Some(title) = between(body, b"<title", b"</title") {
         let start = title.iter().position(|b| *b == b'>')? + 1;
@@ -77,6 +86,8 @@ mod tests {
             Dissector::named("http").unwrap().dissect(folded).unwrap(),
             Dissector::named("http").unwrap().dissect(answer).unwrap()
         );
+        let bare = Dissector::named("http").unwrap().dissect(b"<html><title>Hi</title>").unwrap();
+        assert_eq!(String::from_utf8(bare).unwrap(), "http=0.9\ntitle=Hi\nbody=<html><title>Hi</title>\n");
         let late = [&b"HTTP/1.1 103 Early Hints\r\nServer: hint\r\n\r\n"[..], answer].concat();
         assert_eq!(
             Dissector::named("http").unwrap().dissect(&late).unwrap(),

@@ -119,6 +119,8 @@ fn read_utf8<R: io::BufRead>(mut source: Source<R>, origin: &str) -> Result<Nmap
     let mut hosts = Hosts::default();
     match first {
         Some(b'<') => xml::read(source, origin, &mut hosts)?,
+        // nmap writes how it was called before it has found anybody.
+        None => return Err(NmapError::malformed(origin, (1, 1), "the file is empty")),
         _ => grepable::read(source, origin, &mut hosts)?,
     }
     let Hosts { targets, ports, without_link, first_without_link } = hosts;

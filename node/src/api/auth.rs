@@ -201,9 +201,11 @@ impl Gate {
             Ok(()) => (true, self.makers.take(&maker, all.saturating_mul(TOKENS_OF_ONE))),
             refused => (false, refused),
         };
-        taken.map_err(|seconds| move |author| match is_maker {
-            true => Denied::RateOfMaker(author, seconds),
-            false => Denied::Rate(author, seconds),
+        taken.map_err(|seconds| {
+            move |author| match is_maker {
+                true => Denied::RateOfMaker(author, seconds),
+                false => Denied::Rate(author, seconds),
+            }
         })
     }
 

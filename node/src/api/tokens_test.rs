@@ -100,7 +100,8 @@ async fn a_token_makes_as_many_requests_as_the_nodes_file_says_and_all_that_one_
         made.push(node.post("/api/v1/tokens", &new).await.json()["token"].as_str().unwrap().to_owned());
     }
     let ask = async |secret: &str| {
-        let request = axum::http::Request::builder().uri("/api/v1/jobs").header("authorization", format!("Bearer {secret}"));
+        let request =
+            axum::http::Request::builder().uri("/api/v1/jobs").header("authorization", format!("Bearer {secret}"));
         node.send(request.body(Body::empty()).unwrap()).await
     };
     let mut taken = Vec::new();

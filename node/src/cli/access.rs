@@ -21,10 +21,12 @@ use crate::masked::masked;
 #[derive(Debug, Subcommand)]
 pub(super) enum AccessCommand {
     /// Make a token for a person or a program; it is printed alone, so that TOKEN=$(...) works.
-    #[command(before_help = "Examples:\n  pentora token create --name ci --role operator --expires 90d --to-file ci.token\n  \
+    #[command(
+        before_help = "Examples:\n  pentora token create --name ci --role operator --expires 90d --to-file ci.token\n  \
                              pentora token create --name grafana --role viewer\n  \
                              pentora token create --name students --role operator --rate 60 --max-jobs 2 --quota 5000\n  \
-                             pentora token create --name branch --role operator --networks 10.7.0.0/16 --scope dmz")]
+                             pentora token create --name branch --role operator --networks 10.7.0.0/16 --scope dmz"
+    )]
     Create(CreateArgs),
     /// Print tokens without their secrets.
     #[command(before_help = "Example:\n  pentora token list --json")]

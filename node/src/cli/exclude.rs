@@ -1,11 +1,16 @@
 //! `pentora exclude add|list|show|remove`: which addresses are left out of every job.
 
 use clap::Args;
+use pentora_scanner::target::TargetSet;
 
 use super::rules::{Help, Lines, RuleCli, WhenArgs, WriteArgs, listed};
 use super::table::{Column, Tabular};
 use crate::document::{ExclusionRequest, ExclusionWords, Exclusions, RuleDocument};
+use crate::exclusions::{self, Unresolved};
 use crate::failure::Failure;
+
+/// Names without an address that are told of.
+const REMARKS_MAX: usize = 5;
 
 /// An exclusion.
 #[derive(Debug, Args)]
@@ -63,6 +68,21 @@ impl RuleCli for Exclusions {
         Ok((write, ExclusionRequest { name, targets, when: when.fields(), reason }))
     }
 
+    fn remarks(request: &ExclusionRequest) -> Vec<String> {
+        let mut named = TargetSet::builder();
+        let read = request.targets.iter().try_for_each(|text| named.add_exclusions(text, "exclude"));
+        let named = read.and_then(|()| named.build_uncounted()).unwrap_or_default();
+        let Ok(resolved) = exclusions::resolved(&named, Unresolved::Skip) else { return Vec::new() };
+        let told = resolved.passed_over.iter().take(REMARKS_MAX);
+        told.map(|(name, why)| {
+            format!(
+                "{name} has no address on this machine ({why}): where a node finds none either, it refuses scans, or passes the name \
+                 over and leaves nothing out (--exclude-unresolved skip)"
+            )
+        })
+        .collect()
+    }
+
     fn lines(words: &ExclusionWords) -> Lines {
         vec![("Targets", listed(&words.targets)), ("When", when(words))]
     }
@@ -73,6 +93,21 @@ mod tests {
     use super::super::table::cells;
     use super::*;
     use crate::document::WhenFields;
+
+    #[test]
+    fn a_name_that_protects_nothing_is_told_of() {
+        let request = |targets: &[&str]| ExclusionRequest {
+            name: None,
+            targets: targets.iter().map(|target| (*target).to_owned()).collect(),
+            when: None,
+            reason: String::new(),
+        };
+        // RFC 6761 section 6.4: no resolver has an address for it.
+        let told = Exclusions::remarks(&request(&["10.0.0.0/8", "plc1.invalid", "localhost"]));
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].starts_with("plc1.invalid has no address on this machine ("), "{told:?}");
+        assert_eq!(Exclusions::remarks(&request(&["10.0.0.0/8", "::1"])), Vec::<String>::new());
+    }
 
     #[test]
     fn an_exclusion_is_listed_with_its_hours() {

@@ -68,6 +68,15 @@ pub(super) fn output_failure(error: &io::Error) -> Failure {
     }
 }
 
+/// The same of results, and of whatever else is wanted whole: a reader that has gone lacks a part of them, which a script may know,
+/// and whoever closed the pipe need not be told.
+pub(super) fn unread_failure(error: &io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => Failure::quiet(ExitCode::Failure),
+        _ => output_failure(error),
+    }
+}
+
 /// Whether the locale is UTF-8: the first of these that is set decides (POSIX, "Environment Variables").
 fn is_utf8(env: &BTreeMap<String, String>) -> bool {
     let locale =
@@ -128,6 +137,8 @@ mod tests {
     fn a_reader_that_has_gone_ends_the_command_quietly_and_a_full_disk_does_not() {
         let quiet = output_failure(&io::Error::from(io::ErrorKind::BrokenPipe));
         assert!(quiet.is_quiet() && quiet.exit == ExitCode::Ok);
+        let unread = unread_failure(&io::Error::from(io::ErrorKind::BrokenPipe));
+        assert!(unread.is_quiet() && unread.exit == ExitCode::Failure);
         let full = output_failure(&io::Error::from(io::ErrorKind::StorageFull));
         assert!(!full.is_quiet() && full.exit == ExitCode::Failure);
     }

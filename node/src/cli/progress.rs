@@ -122,11 +122,13 @@ fn seconds_left(job: &JobDocument) -> Option<f64> {
     own.or(job.eta_seconds)
 }
 
-/// Share of round trips lost so far, in percent; `None` before a probe was sent.
+/// Share of round trips lost so far, in percent; `None` before anything has answered.
 fn loss(job: &JobDocument) -> Option<f64> {
-    let (counted, running) = (job.probes_sent as f64, job.in_progress.probes_sent as f64);
-    let lost = job.loss_estimate * counted + job.in_progress.loss_estimate * running;
-    (counted + running > 0.0).then(|| 100.0 * lost / (counted + running))
+    let parts = [(job.loss_estimate, job.probes_sent), (job.in_progress.loss_estimate, job.in_progress.probes_sent)];
+    let measured = || parts.iter().filter_map(|(loss, probes)| Some(((*loss)?, *probes as f64)));
+    let probes: f64 = measured().map(|(_, probes)| probes).sum();
+    let lost: f64 = measured().map(|(loss, probes)| loss * probes).sum();
+    (probes > 0.0).then(|| 100.0 * lost / probes)
 }
 
 /// `24.56% of 10,000 targets, 195 probes/s, ETA 38m 16s, 12 open ports on 5 hosts, 0.1% lost`.
@@ -177,12 +179,14 @@ mod tests {
     #[test]
     fn the_line_tells_share_rate_eta_and_what_was_found() {
         let in_progress =
-            JobProgress { probes_sent: 1_000, open_ports: 3, hosts_up: 1, loss_estimate: 0.2, targets: 0 };
+            JobProgress { probes_sent: 1_000, open_ports: 3, hosts_up: 1, loss_estimate: Some(0.2), targets: 0 };
         let job = JobDocument { probes_sent: 3_000, in_progress, ..original() };
         assert_eq!(
             line(&job, Some(999.6)),
             "24.56% of 10,000 targets, 1000 probes/s, ETA 38m 16s, 5 open ports on 1,235 hosts, 5.0% lost"
         );
+        let silent = JobDocument { loss_estimate: None, probes_sent: 3_000, ..original() };
+        assert!(!line(&silent, None).contains("lost"), "nothing has answered: {}", line(&silent, None));
         let ahead = JobDocument { targets_in_progress: u64::MAX, ..original() };
         assert!(line(&ahead, None).starts_with("100.00% of 10,000 targets"), "never more than all");
         let early = JobDocument { elapsed_seconds: f64::NAN, eta_seconds: None, ..original() };

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::api_session::ApiSession;
 use super::context::Context;
-use super::output::{clean, counted, output_failure};
+use super::output::{clean, counted, unread_failure};
 use super::scan::last::Copying;
 use crate::client::{ClientError, ResultLines, parse_host_line};
 use crate::document::{JobDocument, Unreadable};
@@ -127,7 +127,7 @@ fn format(text: &str) -> Result<Format, String> {
 /// in memory at a time. Each accepted host's line is added to `copying`. Answers what was printed, counted.
 ///
 /// # Errors
-/// The node does not answer or the stream breaks: what was printed is then not all. A closed pipe ends quietly. That units
+/// The node does not answer or the stream breaks: what was printed is then not all. A closed pipe ends quietly, with exit 1. That units
 /// cannot be read is told by [`FormatArgs::verdict`].
 pub(super) async fn print(
     session: &ApiSession,
@@ -151,7 +151,7 @@ pub(super) async fn print(
         let written = unfinished.hosts.iter().try_for_each(|host| writer.host(host));
         let written = written.and_then(|()| writer.finish(&summary));
         let unreadable = lines.from.unreadable().to_vec();
-        return written.map(|()| Printed { counted: seen, unreadable }).map_err(|error| output_failure(&error));
+        return written.map(|()| Printed { counted: seen, unreadable }).map_err(|error| unread_failure(&error));
     }
     let screen = Screen { ascii: !context.output.unicode, columns: context.output.columns() };
     let mut writer = format.writer(context.output.writer(), screen);
@@ -159,34 +159,34 @@ pub(super) async fn print(
         lines.next().await.map_err(failed)?.map(|line| parse_host_line(&line)).transpose().map_err(failed)?;
     // How ports were asked is known of hosts, and a report begins with it.
     let tcp = next.as_ref().or(unfinished.hosts.first()).and_then(|host| host.tcp);
-    writer.begin(&ReportMeta { tcp: tcp.unwrap_or_default(), ..meta(job) }).map_err(|error| output_failure(&error))?;
+    writer.begin(&ReportMeta { tcp: tcp.unwrap_or_default(), ..meta(job) }).map_err(|error| unread_failure(&error))?;
     let mut seen = Summary::default();
     while let Some(host) = next {
         seen.count(&host);
-        writer.host(&host).map_err(|error| output_failure(&error))?;
+        writer.host(&host).map_err(|error| unread_failure(&error))?;
         next = lines.next().await.map_err(failed)?.map(|line| parse_host_line(&line)).transpose().map_err(failed)?;
     }
     for host in unfinished.hosts {
-        writer.host(host).map_err(|error| output_failure(&error))?;
+        writer.host(host).map_err(|error| unread_failure(&error))?;
         seen.count(host);
     }
     let mut summary = summary(job, &seen, unfinished);
     summary.notes.extend(summary.middlebox_note());
     summary.notes.extend(lines.from.unreadable().iter().take(UNREADABLE_NAMED_MAX).map(Unreadable::told));
-    writer.finish(&summary).map_err(|error| output_failure(&error))?;
+    writer.finish(&summary).map_err(|error| unread_failure(&error))?;
     Ok(Printed { counted: summary, unreadable: lines.from.unreadable().to_vec() })
 }
 
 /// Prints a report without a host, which says in every format that it is partial: that of a scan which ended before it began, and why.
 ///
 /// # Errors
-/// [`output_failure`].
+/// [`unread_failure`].
 pub(super) fn print_nothing(targets: u64, why: &str, args: &FormatArgs, context: &mut Context) -> Result<(), Failure> {
     let screen = Screen { ascii: !context.output.unicode, columns: context.output.columns() };
     let mut writer = args.format().writer(context.output.writer(), screen);
     let summary = Summary { targets_total: targets, notes: vec![why.to_owned()], ..Summary::default() };
     let begun = writer.begin(&ReportMeta { command: command_line(), ..ReportMeta::default() });
-    begun.and_then(|()| writer.finish(&summary)).map_err(|error| output_failure(&error))
+    begun.and_then(|()| writer.finish(&summary)).map_err(|error| unread_failure(&error))
 }
 
 /// A job's results as they are read, and what is copied of them meanwhile.
@@ -226,9 +226,9 @@ async fn pass_through(
             let host = parse_host_line(&line).map_err(failed)?;
             out.write_all(pentora_scanner::report::json_line(&host).as_bytes())
         };
-        written.and_then(|()| out.write_all(b"\n")).map_err(|error| output_failure(&error))?;
+        written.and_then(|()| out.write_all(b"\n")).map_err(|error| unread_failure(&error))?;
     }
-    context.output.writer().flush().map_err(|error| output_failure(&error))
+    context.output.writer().flush().map_err(|error| unread_failure(&error))
 }
 
 /// The user's own words, for whoever reads the report; secrets are never in them.

@@ -40,6 +40,11 @@ pub(super) trait RuleCli: Noun {
     /// Exit 2 where it cannot be read.
     fn request(add: Self::Add) -> Result<(WriteArgs, Self::Request), Failure>;
 
+    /// What its writer should know of a rule that was written, a line each. May ask name servers.
+    fn remarks(_request: &Self::Request) -> Vec<String> {
+        Vec::new()
+    }
+
     /// What a rule says, a line each.
     fn lines(words: &Self::Words) -> Lines;
 }
@@ -68,7 +73,10 @@ where
     match command {
         RuleCommand::Add(add) => {
             let (args, request) = R::request(add)?;
-            write::<R>(&args, &request, context).await
+            write::<R>(&args, &request, context).await?;
+            let remarks = tokio::task::spawn_blocking(move || R::remarks(&request)).await.unwrap_or_default();
+            remarks.iter().for_each(|remark| context.warn(clean(remark)));
+            Ok(())
         }
         RuleCommand::List(args) => list(&args, context, Client::rules::<R>).await,
         RuleCommand::Show(args) => show::<R>(&args, context).await,

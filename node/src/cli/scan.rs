@@ -155,6 +155,8 @@ pub(super) async fn run(args: ScanArgs, mut context: Context) -> Result<Next, Fa
     let wanted = args.request.wanted(&texts)?;
     wanted.warnings.iter().for_each(|warning| context.warn(warning));
     if args.list_targets {
+        // What the scan would be refused for is told here as well, where a list looks like a scan that is in order.
+        args.request.request(&texts, Format::List)?;
         return listing::print(&wanted, args.format.format(), &mut context).map(|()| Next::Done);
     }
     drop(wanted);
@@ -259,7 +261,7 @@ async fn on_cluster(
     let accepted = tokio::select! {
         biased;
         () = interrupts.next() => return Err(interrupted_submission()),
-        accepted = session.client.scan(request) => accepted.map_err(|error| session.failure(&error))?,
+        accepted = session.client.scan(request) => accepted.map_err(|error| refused(session.failure(&error), request))?,
     };
     let job_id = &accepted.job_id;
     warn_of(&accepted, context);
@@ -289,6 +291,25 @@ async fn on_cluster(
     }
 }
 
+/// A refusal in the words of the command line, where it is of the request.
+fn refused(failure: Failure, request: &ScanRequest) -> Failure {
+    match failure.exit {
+        ExitCode::Usage => Failure { what: flags_for(&failure.what, request), ..failure },
+        _ => failure,
+    }
+}
+
+/// A text in which fields of a request stand by their flags, as far as these were used.
+fn flags_for(text: &str, request: &ScanRequest) -> String {
+    let fields = [
+        ("exclude_ports", "--exclude-ports", request.exclude_ports.is_some()),
+        ("top_udp_ports", "--top-udp-ports", request.top_udp_ports.is_some()),
+        ("top_ports", "--top-ports", request.top_ports.is_some()),
+    ];
+    let used = fields.into_iter().filter(|(.., is_used)| *is_used);
+    used.fold(text.to_owned(), |text, (field, flag, _)| text.replace(field, flag))
+}
+
 /// Says what has to be known of a scan before it begins.
 fn warn_of(accepted: &ScanAccepted, context: &Context) {
     accepted.notes.iter().for_each(|note| context.warn(super::output::clean(note)));
@@ -304,7 +325,7 @@ async fn print_plan(
     session: &ApiSession,
     context: &mut Context,
 ) -> Result<(), Failure> {
-    let plan = session.client.plan(request).await.map_err(|error| session.failure(&error))?;
+    let plan = session.client.plan(request).await.map_err(|error| refused(session.failure(&error), request))?;
     let is_json = format.json || format.format() == Format::Json;
     context.output.print(&if is_json { json(&plan) } else { super::plan::plan(&plan) })?;
     if plan.accepted {
@@ -325,11 +346,16 @@ async fn finish(
     context: &mut Context,
 ) -> Result<(), Failure> {
     let printed = results::print(session, job, unfinished, format, copying.as_mut(), context).await;
+    let is_cut = printed.as_ref().is_err_and(Failure::is_quiet);
     match copying {
         Some(copying) if printed.is_ok() => copying.keep().await,
         // Whoever read the output has seen enough of it, as `head` does: the rest is worth keeping all the same.
         Some(_) => last::keep(session, &job.job_id, context).await,
         None => {}
+    }
+    // What the job came to is so whether or not its results were read to their end.
+    if is_cut {
+        verdict(job)?;
     }
     let printed = printed?;
     verdict(job)?;

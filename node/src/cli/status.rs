@@ -62,9 +62,10 @@ pub(super) fn job_status(job: &JobDocument) -> String {
         ));
         // Of nothing that was found or sent there is no share to tell.
         if let Some(recall) = job.recall_estimate.filter(|_| job.probes_sent > 0) {
+            let lost = job.loss_estimate.map(|loss| format!("{:.2}% of round trips lost, ", 100.0 * loss));
             text.push_str(&format!(
-                "Estimates: {:.2}% of round trips lost, {:.2}% of open ports found{}, by {}\n",
-                100.0 * job.loss_estimate,
+                "Estimates: {}{:.2}% of open ports found{}, by {}\n",
+                lost.unwrap_or_default(),
                 100.0 * recall,
                 if job.targets_scanned < job.targets_total { " (what was not probed counts as missed)" } else { "" },
                 counted(job.probes_sent, "probe"),
@@ -159,7 +160,7 @@ pub(super) mod tests {
             eta_seconds: Some(2296.0),
             active_workers: 3,
             probes_sent: 0,
-            loss_estimate: 0.0,
+            loss_estimate: Some(0.0),
             recall_estimate: None,
             recall_measured: None,
             in_progress: crate::document::JobProgress::default(),

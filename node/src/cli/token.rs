@@ -145,7 +145,8 @@ async fn create(args: CreateArgs, context: &mut Context) -> Result<(), Failure> 
     if let Some(text) = args.form.data(&created) {
         return context.output.print(&text);
     }
-    let (token, lost) = (clean(&created.token), "revoke it (pentora coordinator worker-token list, revoke), and make another");
+    let (token, lost) =
+        (clean(&created.token), "revoke it (pentora coordinator worker-token list, revoke), and make another");
     if !args.file.written(&token, lost)? {
         context.output.print(&format!("{token}\n"))?;
     }

@@ -46,7 +46,7 @@ fn job() -> JobDocument {
         eta_seconds: None,
         active_workers: 1,
         probes_sent: 0,
-        loss_estimate: 0.0,
+        loss_estimate: Some(0.0),
         recall_estimate: None,
         recall_measured: None,
         in_progress: crate::document::JobProgress::default(),

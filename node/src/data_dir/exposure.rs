@@ -209,7 +209,9 @@ fn is_owned(whole: &Path) -> Result<(), DataDirError> {
     let found = std::fs::metadata(whole).map_err(|source| DataDirError::Io { path: whole.to_owned(), source })?;
     let (user, own, shown) = (found.uid(), nix::unistd::geteuid(), whole.display());
     if !Believed::here().has(user) {
-        let what = format!("the data directory {shown} belongs to another user (uid {user}), who can read and change what is in it");
+        let what = format!(
+            "the data directory {shown} belongs to another user (uid {user}), who can read and change what is in it"
+        );
         return exposed(what, format!("start it as that user; or look at what is in it, then chown -R {own} {shown}"));
     }
     let is_let_in = found.mode() & SET_GROUP != 0;

@@ -60,9 +60,10 @@ pub struct JobDocument {
     /// Probes sent for accepted results.
     #[serde(default)]
     pub probes_sent: u64,
-    /// Share of round trips that were lost, over accepted results, each weighted by its probes.
-    #[serde(default)]
-    pub loss_estimate: f64,
+    /// Share of round trips that were lost, over accepted results, each weighted by its probes. Absent where nothing has answered that
+    /// it could be told from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_estimate: Option<f64>,
     /// Probability that an open port of any of the targets was found, each accepted result weighted by its open ports: what was not
     /// probed, or not yet, counts as missed. Absent before there is a result.
     #[serde(default)]
@@ -123,8 +124,9 @@ pub struct JobProgress {
     pub open_ports: u64,
     /// Probes sent.
     pub probes_sent: u64,
-    /// Share of their round trips that were lost.
-    pub loss_estimate: f64,
+    /// Share of their round trips that were lost; absent where nothing has answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_estimate: Option<f64>,
 }
 
 /// Totals of a job, from accepted results only.

@@ -37,7 +37,7 @@ pub trait Noun: Send + Sync + 'static {
     /// Where its rules are below `/api/v1`.
     const PATH: &'static str;
     /// What is sent to write one.
-    type Request: Serialize + DeserializeOwned + ToSchema + Send + Sync;
+    type Request: Serialize + DeserializeOwned + ToSchema + Send + Sync + 'static;
     /// What it says.
     type Words: Serialize + DeserializeOwned + ToSchema + Clone + Send + Sync;
 

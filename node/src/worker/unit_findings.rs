@@ -232,7 +232,7 @@ mod tests {
         let (rest, second) = records(findings.take(128, &figures(1_600)));
         assert_eq!((early.len(), rest.len()), (64, 64), "a late finding of a counted target is dropped");
         assert_eq!((first.hosts_up, second.hosts_up, first.probes_sent, second.probes_sent), (64, 64, 1_000, 600));
-        assert!((second.loss_estimate() - 0.5).abs() < 1e-6);
+        assert!((second.loss_estimate().unwrap() - 0.5).abs() < 1e-6);
         assert_eq!((early[0].started_at_ms, early[0].worker.as_str()), (7, "wrk_a"));
     }
 

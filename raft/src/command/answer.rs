@@ -298,8 +298,8 @@ pub enum Refusal {
     },
     /// As many jobs of this author wait or are held as leave half of the queue to others, or are open as leave half of all.
     #[error(
-        "{limit} {} in the queue already, half of it and as many as leave room for others; wait for one to start or end, cancel \
-         one, or use a token with a bound of its own (--max-jobs)",
+        "{limit} {} in the queue already, those of other tokens that one answers for included: half of it and as many as leave room \
+         for others; wait for one to start or end, cancel one, or use a token with a bound of its own (--max-jobs)",
         if *limit == 1 { format!("job of `{name}` is") } else { format!("jobs of `{name}` are") }
     )]
     QueueShare {
@@ -310,8 +310,8 @@ pub enum Refusal {
     },
     /// The audit log would lose entries of others before their time to those of this author.
     #[error(
-        "`{name}` has written {of_all} of the audit log's entries within a day, and what others do needs room as well: \
-         order less, or wait"
+        "`{name}`, with other tokens that one answers for, has written {of_all} of the audit log's entries within a day, and what \
+         others do needs room as well: order less, or wait"
     )]
     AuditShare {
         /// Its name.

@@ -469,7 +469,13 @@ mod tests {
         for (name, who) in [("round", "b"), ("b", "a"), ("a", "b")] {
             made(name, who);
         }
-        for (name, maker) in [("admin", "admin"), ("ops", NEW_OF_FIRST), ("eve", NEW_OF_FIRST), ("e3", NEW_OF_FIRST), ("p1", "oidc:i#ann")] {
+        for (name, maker) in [
+            ("admin", "admin"),
+            ("ops", NEW_OF_FIRST),
+            ("eve", NEW_OF_FIRST),
+            ("e3", NEW_OF_FIRST),
+            ("p1", "oidc:i#ann"),
+        ] {
             assert_eq!(state.maker_of(name), maker, "{name} is new");
         }
         apply(&mut state, 100 + NEW_FOR_MS, Command::WorkerBack { node: 1 });

@@ -50,10 +50,13 @@ impl Counts {
         }
     }
 
-    /// Share of round trips that were lost, over all units; 0 before a probe was sent.
+    /// Share of round trips that were lost, over all units; `None` where nothing has answered: loss is told from answers that came to
+    /// a later try alone.
     #[must_use]
-    pub fn loss_estimate(&self) -> f64 {
-        share(self.lost_millionths, self.probes_sent)
+    pub fn loss_estimate(&self) -> Option<f64> {
+        let is_measured =
+            self.probes_sent > 0 && (self.hosts_up > 0 || self.open_ports > 0 || self.lost_millionths > 0);
+        is_measured.then(|| share(self.lost_millionths, self.probes_sent))
     }
 
     /// The probability that an open port was found, over all units; `None` before there is one.
@@ -119,7 +122,7 @@ mod tests {
     #[test]
     fn loss_is_weighted_by_probes_and_recall_by_what_was_found() {
         let sum = sum(&[unit(10, 1_000, 0.0, 1.0), unit(30, 3_000, 0.2, 0.98), unit(0, 0, 0.9, 0.5)]);
-        assert!((sum.loss_estimate() - 0.15).abs() < 1e-9, "{}", sum.loss_estimate());
+        assert!((sum.loss_estimate().unwrap() - 0.15).abs() < 1e-9, "{:?}", sum.loss_estimate());
         let recall = sum.recall_estimate().unwrap();
         assert!((recall - 0.985).abs() < 1e-4, "{recall}: units that found nothing hardly count");
     }
@@ -127,16 +130,29 @@ mod tests {
     #[test]
     fn a_job_that_found_nothing_has_the_recall_of_its_units_and_one_without_units_has_none() {
         assert_eq!(Counts::default().recall_estimate(), None);
-        assert!(Counts::default().loss_estimate().abs() < f64::EPSILON);
+        assert_eq!(Counts::default().loss_estimate(), None);
         let recall = sum(&[unit(0, 5, 0.1, 0.9), unit(0, 5, 0.1, 0.7)]).recall_estimate().unwrap();
         assert!((recall - 0.8).abs() < 1e-9, "{recall}");
+    }
+
+    /// What was called no loss, and was a network in which nothing had answered.
+    #[test]
+    fn loss_is_told_where_something_has_answered() {
+        for (counts, told) in [
+            (unit(0, 1_000, 0.0, 1.0), None),
+            (unit(1, 1_000, 0.0, 1.0), Some(0.0)),
+            (Counts { hosts_up: 1, ..unit(0, 1_000, 0.0, 1.0) }, Some(0.0)),
+            (unit(1, 0, 0.0, 1.0), None),
+        ] {
+            assert_eq!(counts.loss_estimate(), told, "{counts:?}");
+        }
     }
 
     #[test]
     fn no_estimate_is_outside_of_what_a_share_can_be() {
         for (loss, recall) in [(f64::NAN, f64::NAN), (-1.0, 2.0), (f64::INFINITY, f64::NEG_INFINITY)] {
             let counts = unit(3, 100, loss, recall);
-            assert!((0.0..=1.0).contains(&counts.loss_estimate()), "{loss}");
+            assert!((0.0..=1.0).contains(&counts.loss_estimate().unwrap()), "{loss}");
             assert!((0.0..=1.0).contains(&counts.recall_estimate().unwrap()), "{recall}");
         }
     }

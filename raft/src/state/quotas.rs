@@ -1,10 +1,12 @@
 //! How much the bearer of an access token may ask for: jobs at once, and targets a day. How many requests a minute is for each
 //! node to count.
 //!
-//! Nobody has more than half of the queue, nor of all jobs that may be open, as long as others may order as well and no bound of its
-//! own says otherwise. A job that somebody holds counts as one that waits: let go on, it does.
+//! Nobody has more than half of the queue, nor of all jobs that may be open, with all tokens that they answer for, as long as others may
+//! order as well and no bound of its own says otherwise. A job that somebody holds counts as one that waits: let go on, it does.
 //!
 //! Jobs of schedules count for whoever made them. Deleting a job gives no targets back.
+
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
@@ -82,10 +84,20 @@ impl State {
         Ok(())
     }
 
+    /// The names of `who`, of whoever answers for that, and of all tokens that they answer for.
+    fn family_of<'a>(&'a self, who: &'a str) -> BTreeSet<&'a str> {
+        let mut makers = self.makers();
+        let maker = makers.of(who);
+        let tokens = self.access_tokens.iter().map(|(_, token)| token.name.as_str());
+        let family: Vec<&str> = tokens.filter(|name| makers.of(name) == maker).collect();
+        family.into_iter().chain([who, maker]).collect()
+    }
+
     /// Whether one more job of `who` leaves half of the queue, and of what may be open, to others.
     fn within_share(&self, who: &str, submission: &Submission) -> Result<(), Refusal> {
         let (mut open, mut waiting) = (0, 0);
-        for (id, _) in self.authors.iter().filter(|(_, author)| author.who == who) {
+        let family = self.family_of(who);
+        for (id, _) in self.authors.iter().filter(|(_, author)| family.contains(author.who.as_str())) {
             let Some(job) = self.job(*id).filter(|job| job.is_open()) else { continue };
             open += 1;
             waiting += usize::from(job.status == JobStatus::Paused || self.waits(*id, job));
@@ -94,17 +106,18 @@ impl State {
         let full =
             bounds.into_iter().find_map(|(has, of_all)| of_all.map(|all| all.div_ceil(2)).filter(|max| has >= *max));
         match full {
-            Some(limit) if self.others_order(who) => Err(Refusal::QueueShare { name: who.to_owned(), limit }),
+            Some(limit) if self.others_order(who, &family) => Err(Refusal::QueueShare { name: who.to_owned(), limit }),
             _ => Ok(()),
         }
     }
 
-    /// Whether somebody else than `who` may order. Whoever asks where no token is asked for is everybody.
-    fn others_order(&self, who: &str) -> bool {
+    /// Whether somebody else than those may order, of whom `who` is one. Whoever asks where no token is asked for is everybody.
+    fn others_order(&self, who: &str, family: &BTreeSet<&str>) -> bool {
         let now_ms = self.now_ms();
         let orders = |token: &super::AccessToken| token.is_valid(now_ms) && token.role.may(AccessRole::Operator);
-        let first = self.admin_tokens.iter().any(|(_, name)| name.as_str() != who);
-        !who.is_empty() && (first || self.access_tokens.iter().any(|(_, token)| token.name != who && orders(token)))
+        let is_other = |name: &str| !family.contains(name);
+        let first = self.admin_tokens.iter().any(|(_, name)| is_other(name));
+        !who.is_empty() && (first || self.access_tokens.iter().any(|(_, token)| is_other(&token.name) && orders(token)))
     }
 
     /// Counts the targets of a job that was accepted, for a token that has a bound.
@@ -199,7 +212,42 @@ mod tests {
         scene.apply(Command::LimitAccessToken { name: "ci".into(), limits: own, author: Author::default() });
         assert!(matches!(scene.submit("ci", 5, None), Response::Submitted { .. }), "a bound of its own goes first");
         scene.apply(Command::RevokeAccessToken { name: "ci".into(), author: Author::default() });
-        assert!(!scene.state.others_order("admin") && scene.state.others_order("ci") && !scene.state.others_order(""));
+        let others = |who: &str| scene.state.others_order(who, &scene.state.family_of(who));
+        assert!(!others("admin") && others("ci") && !others(""));
+    }
+
+    /// What shut everybody out with two tokens: each had half.
+    #[test]
+    fn the_tokens_that_one_answers_for_have_half_of_the_queue_together() {
+        let mut scene = Scene::new(TokenLimits::default());
+        let settings = super::super::Settings { queue_depth: 6, ..super::super::Settings::default() };
+        assert_eq!(scene.apply(Command::SetSettings { settings: Box::new(settings) }), Response::Done);
+        let made = |name: &str, who: &str| {
+            Command::MakeAccessToken(Box::new(NewAccessToken {
+                name: name.into(),
+                key: Digest::of(name.as_bytes()),
+                role: AccessRole::Operator,
+                ttl_ms: None,
+                networks: None,
+                scopes: Vec::new(),
+                author: Author { who: who.into(), from: String::new() },
+            }))
+        };
+        for (name, who) in [("eve", "admin"), ("e1", "eve"), ("e2", "e1"), ("ops", "admin")] {
+            assert_eq!(scene.apply(made(name, who)), Response::Done);
+        }
+        // From when on what the first token made answers for itself.
+        scene.at_ms += DAY_MS;
+        for who in ["eve", "e1", "e2"] {
+            assert!(matches!(scene.submit(who, 5, None), Response::Submitted { .. }), "{who}");
+        }
+        for who in ["eve", "e1", "e2"] {
+            let over = Response::Refused(Refusal::QueueShare { name: who.into(), limit: 3 });
+            assert_eq!(scene.submit(who, 5, None), over);
+        }
+        for who in ["ops", "admin", "ci"] {
+            assert!(matches!(scene.submit(who, 5, None), Response::Submitted { .. }), "{who} is not kept out");
+        }
     }
 
     /// What shut everybody out: jobs that are held were in no queue, and took all the room there is.

@@ -40,9 +40,15 @@ pub enum PortProblem {
         /// The protocol asked for.
         protocol: Protocol,
     },
-    /// `T:` alone, `X:1`.
+    /// `X:1`.
     #[error("only T: and U: may stand before a port")]
     Prefix,
+    /// `T:` alone.
+    #[error("no port stands behind it: write {prefix}53, or {prefix}- for all")]
+    NothingBehind {
+        /// The protocol's letter with its colon.
+        prefix: &'static str,
+    },
     /// Nothing at all.
     #[error("no port in the list")]
     Empty,
@@ -74,7 +80,8 @@ pub(super) fn parse_ports(text: &str) -> Result<PortSet, PortError> {
                 _ => return Err(error(PortProblem::Prefix)),
             };
             if ports.is_empty() {
-                return Err(error(PortProblem::Prefix));
+                let prefix = if protocol == Protocol::Tcp { "T:" } else { "U:" };
+                return Err(error(PortProblem::NothingBehind { prefix }));
             }
             rest = ports;
         }
@@ -134,7 +141,10 @@ mod tests {
         assert_eq!(refused("U:ftp"), (1, PortProblem::Name { protocol: Protocol::Udp }));
         assert_eq!(refused("é,X:1"), (1, PortProblem::Name { protocol: Protocol::Tcp }));
         assert_eq!(refused("1,X:1"), (3, PortProblem::Prefix));
-        assert_eq!(refused("T:"), (1, PortProblem::Prefix));
+        assert_eq!(refused("T:"), (1, PortProblem::NothingBehind { prefix: "T:" }));
+        assert_eq!(refused("22,udp:"), (4, PortProblem::NothingBehind { prefix: "U:" }));
+        assert_eq!(refused("U: 53"), (1, PortProblem::NothingBehind { prefix: "U:" }));
+        assert!(parse_ports("22, U:").unwrap_err().to_string().ends_with("write U:53, or U:- for all"));
         assert_eq!(refused(" , "), (1, PortProblem::Empty));
     }
 

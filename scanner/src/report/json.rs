@@ -174,7 +174,7 @@ pub(super) struct SummaryView<'a> {
     weaknesses: SeverityCounts,
     potential: SeverityCounts,
     probes_sent: u64,
-    loss_estimate: f64,
+    loss_estimate: Option<f64>,
     recall_estimate: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     recall_measured: Option<MeasuredRecall>,

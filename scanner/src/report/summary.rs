@@ -28,8 +28,8 @@ pub struct Summary {
     pub potential: SeverityCounts,
     /// Probes sent, retransmissions included.
     pub probes_sent: u64,
-    /// Share of round trips that were lost.
-    pub loss_estimate: f64,
+    /// Share of round trips that were lost; `None` where nothing answered that it could be told from.
+    pub loss_estimate: Option<f64>,
     /// Probability that an open port of any of the targets was found, what was not probed counting as missed; `None` where nothing
     /// was asked.
     pub recall_estimate: Option<f64>,

@@ -8,7 +8,7 @@ use pentora_scanner::target::{Target, TargetSet, Zoned};
 
 use super::texts::Wanted;
 use crate::cli::context::Context;
-use crate::cli::output::{counted, output_failure};
+use crate::cli::output::{counted, unread_failure};
 use crate::failure::{ExitCode, Failure};
 
 /// Names that a note shows.
@@ -27,7 +27,7 @@ pub(super) fn print(wanted: &Wanted, format: Format, context: &mut Context) -> R
     let out = context.output.writer();
     let written =
         if format == Format::Json { document(&wanted.targets, &notes, out) } else { plain(&wanted.targets, out) };
-    written.and_then(|()| out.flush()).map_err(|error| output_failure(&error))
+    written.and_then(|()| out.flush()).map_err(|error| unread_failure(&error))
 }
 
 /// What the list cannot show.

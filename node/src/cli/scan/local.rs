@@ -121,7 +121,9 @@ async fn submit(
     work.request.seed.get_or_insert_with(rand::random);
     work.request = unless(interrupts.next(), node.with_link_hosts(work.request.clone())).await?;
     // It is admitted once the names that it excludes are resolved, which may take long.
-    let admitted = async { session.client.scan(&work.request).await.map_err(|error| session.failure(&error)) };
+    let request = &work.request;
+    let admitted =
+        async { session.client.scan(request).await.map_err(|error| refused(session.failure(&error), request)) };
     unless(interrupts.next(), admitted).await
 }
 
@@ -201,19 +203,29 @@ async fn suspend(
     job.reason = Some("the scan was interrupted".to_owned());
     let more = Unfinished { hosts: &unfinished, probes: unfinished_probes };
     let printed = finish(format, session, &job, more, None, context).await;
-    let targets = total - done.min(total);
-    let left = format!("{} {}", counted(targets, "target"), if targets == 1 { "is left" } else { "are left" });
-    match saved {
-        None => context.say(format_args!("{left}; nothing is finished, so the same command begins anew")),
-        Some(Ok(path)) => {
-            let path = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            context.say(format_args!("{left}: go on with `pentora scan --resume {path}`"));
-        }
-        Some(Err(why)) => context.say(format_args!("the scan cannot be taken up again later: {why}")),
-    }
+    let saved =
+        saved.map(|saved| saved.map(|path| path.file_name().unwrap_or_default().to_string_lossy().into_owned()));
+    context.say(what_is_left(total - done.min(total), saved));
     match printed {
         Err(failure) if failure.exit != ExitCode::Cancelled => Err(failure),
         _ => Err(Failure::quiet(ExitCode::Cancelled)),
+    }
+}
+
+/// What there is to do about the targets that are left of an interrupted scan, of which something was `saved` or nothing is finished.
+fn what_is_left(targets: u64, saved: Option<Result<String, impl std::fmt::Display>>) -> String {
+    let left = match targets {
+        0 => "no target is left".to_owned(),
+        1 => "1 target is left".to_owned(),
+        more => format!("{} are left", counted(more, "target")),
+    };
+    match saved {
+        None => format!("{left}; nothing is finished, so the same command begins anew"),
+        Some(Ok(path)) if targets == 0 => {
+            format!("{left}; the results as a whole come with `pentora scan --resume {path}`")
+        }
+        Some(Ok(path)) => format!("{left}: go on with `pentora scan --resume {path}`"),
+        Some(Err(why)) => format!("the scan cannot be taken up again later: {why}"),
     }
 }
 
@@ -251,6 +263,16 @@ mod tests {
         assert_eq!(failure.exit, ExitCode::Cancelled);
         assert!(failure.to_string().contains("before the scan began"), "{failure}");
         assert_eq!(unless(std::future::pending(), async { Ok(7) }).await.unwrap(), 7);
+    }
+
+    #[test]
+    fn nobody_is_told_to_go_on_with_no_target() {
+        let saved = || Some(Ok::<_, String>("x.resume".to_owned()));
+        assert_eq!(what_is_left(2_000, saved()), "2,000 targets are left: go on with `pentora scan --resume x.resume`");
+        assert_eq!(what_is_left(1, saved()), "1 target is left: go on with `pentora scan --resume x.resume`");
+        let all = what_is_left(0, saved());
+        assert!(all.starts_with("no target is left; the results as a whole") && !all.contains("go on"), "{all}");
+        assert!(what_is_left(3, None::<Result<String, String>>).ends_with("the same command begins anew"));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use pentora_raft::state::Priority;
 use pentora_scanner::detect::INTENSITY_MAX;
 use pentora_scanner::port::PortSet;
 use pentora_scanner::report::Format;
-use pentora_scanner::spec::{EngineChoice, RETRIES_MAX, Timing, parse_discovery};
+use pentora_scanner::spec::{EngineChoice, RETRIES_MAX, ScanSpec, Timing, parse_discovery};
 
 use super::texts::{Texts, Wanted};
 use crate::document::{Resolve, SAMPLE_MAX, ScanRequest};
@@ -186,7 +186,10 @@ impl RequestArgs {
         }
         if let Some(ports) = &self.exclude_ports {
             let refused = |error| usage(format!("--exclude-{error}")).next("write --exclude-ports 9100,U:161");
-            ports.parse::<PortSet>().map_err(refused)?;
+            let excluded = ports.parse::<PortSet>().map_err(refused)?;
+            if self.asked(texts).is_some_and(|asked| asked.exclude(&excluded).is_empty()) {
+                return Err(usage("--exclude-ports leaves no port to ask"));
+            }
         }
         if let Some(probes) = &self.discovery {
             parse_discovery(probes).map_err(|error| usage(error.to_string()).next("write --discovery echo,syn443"))?;
@@ -238,6 +241,25 @@ impl RequestArgs {
             reverse_dns: self.no_dns.then_some(false),
             order: None,
         })
+    }
+}
+
+impl RequestArgs {
+    /// The ports that are asked; `None` where a profile or what was learned names them.
+    fn asked(&self, texts: &Texts) -> Option<PortSet> {
+        if self.profile.is_some() || self.learned {
+            return None;
+        }
+        let named = match (&self.ports, self.top_ports, self.top_udp_ports) {
+            (Some(ports), ..) => ports.parse().ok()?,
+            (None, Some(count), _) => PortSet::top_ports(count),
+            (None, None, Some(_)) => PortSet::default(),
+            (None, None, None) => {
+                texts.ports().and_then(|ports| ports.parse().ok()).unwrap_or_else(|| ScanSpec::default().ports)
+            }
+        };
+        let udp = PortSet::udp_by_popularity().take(self.top_udp_ports.map_or(0, |count| count as usize));
+        Some(named.iter().chain(udp).collect())
     }
 }
 
@@ -304,6 +326,21 @@ mod tests {
                 RequestArgs { exclude_ports: Some("22,99999".into()), ..args(&["10.0.0.1"]) },
                 texts(&[], &[]),
                 "--exclude-ports:4: \"99999\"",
+            ),
+            (
+                RequestArgs { exclude_ports: Some("-".into()), ..args(&["10.0.0.1"]) },
+                texts(&[], &[]),
+                "--exclude-ports leaves no port to ask",
+            ),
+            (
+                RequestArgs { exclude_ports: Some("20-30".into()), ports: Some("22".into()), ..args(&["10.0.0.1"]) },
+                texts(&[], &[]),
+                "--exclude-ports leaves no port to ask",
+            ),
+            (
+                RequestArgs { ports: Some("U:".into()), ..args(&["10.0.0.1"]) },
+                texts(&[], &[]),
+                "write U:53, or U:- for all",
             ),
             (RequestArgs { discovery: Some("echo,ping".into()), ..args(&["::1"]) }, texts(&[], &[]), "discovery:6: "),
             (

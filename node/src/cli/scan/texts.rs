@@ -108,12 +108,18 @@ impl Texts {
         for (number, text) in (1..).zip(targets) {
             wanted.add_text(text, &format!("target {number}")).map_err(refused)?;
         }
+        let (mut excluded, mut warnings) = (TargetSet::builder(), Vec::new());
         for (name, text) in &self.targets {
             wanted.add_text(text, name).map_err(refused)?;
+            if lines(text).all(|line| line.split('#').next().is_none_or(|words| words.trim().is_empty())) {
+                warnings.push(format!("the target file {name} names no target"));
+            }
         }
         self.nmap.iter().for_each(|hosts| wanted.add_set(&hosts.targets));
-        let (mut excluded, mut warnings) = (TargetSet::builder(), Vec::new());
         warnings.extend(self.without_link());
+        if self.nmap.iter().any(|hosts| hosts.targets.is_empty() && hosts.without_link == 0) {
+            warnings.push("a file of --from names no host that was up: nothing is scanned because of it".to_owned());
+        }
         let mut leave_out = |text: &str, name: &str, what: String| {
             let mut own = TargetSet::builder();
             own.add_exclusions(text, name).map_err(refused)?;
@@ -232,6 +238,23 @@ mod tests {
         let [first, second] = wanted.warnings.as_slice() else { panic!("{:?}", wanted.warnings) };
         assert!(first.starts_with("--exclude \"\" names no target"), "{first}");
         assert!(second.starts_with("the exclude file never.txt names no target"), "{second}");
+    }
+
+    #[test]
+    fn a_file_that_names_no_target_is_warned_of_where_others_do() {
+        let mut given = texts(&[("none.txt", "# none\n\n"), ("some.txt", "10.0.0.1 # one\n")], &[]);
+        given.nmap.push(NmapHosts::default());
+        let wanted = given.parse(&[], &[], None).unwrap();
+        assert_eq!(wanted.targets.to_string(), "10.0.0.1");
+        let [first, second] = wanted.warnings.as_slice() else { panic!("{:?}", wanted.warnings) };
+        assert!(first.contains("none.txt names no target") && second.contains("--from names no host"), "{first}");
+        let folder = tempfile::tempdir().unwrap();
+        let empty = folder.path().join("empty.gnmap");
+        for text in ["", " \n\n"] {
+            std::fs::write(&empty, text).unwrap();
+            let refused = hosts(empty.to_str().unwrap()).unwrap_err();
+            assert!(refused.exit == ExitCode::Usage && refused.what.contains("empty.gnmap:1:1: the file is empty"));
+        }
     }
 
     #[test]

@@ -10,8 +10,26 @@ const TOLD_FROM_BYTES: usize = 64;
 /// What a page begins with: what browsers take for one (WHATWG's MIME Sniffing, section 7.1), without the elements of one letter, which
 /// prompts of chat servers begin with as well, and with others that stand in a page's head.
 const OPENERS: [&str; 20] = [
-    "!doctype html", "html", "head", "title", "body", "script", "iframe", "h1", "h2", "div", "font", "table", "style", "br",
-    "meta", "link", "center", "frameset", "form", "base",
+    "!doctype html",
+    "html",
+    "head",
+    "title",
+    "body",
+    "script",
+    "iframe",
+    "h1",
+    "h2",
+    "div",
+    "font",
+    "table",
+    "style",
+    "br",
+    "meta",
+    "link",
+    "center",
+    "frameset",
+    "form",
+    "base",
 ];
 
 /// Whether this is a page, or the front of one, without anything that says so.
@@ -80,15 +98,36 @@ mod tests {
     #[test]
     fn a_page_is_known_by_how_it_begins_and_nothing_else_is() {
         for page in [
-            "<html>", "<!DOCTYPE html>\n<html>", "\r\n  <HTML lang=en>", "<Title>x</title>", "<head\n>", "<!-- v1 --><html>",
-            "<?xml version=\"1.0\"?>\n<!DOCTYPE html PUBLIC \"x\">", "\u{feff}<html>", "<body bgcolor=#fff>", "<br/>", "<h1>It works</h1>",
+            "<html>",
+            "<!DOCTYPE html>\n<html>",
+            "\r\n  <HTML lang=en>",
+            "<Title>x</title>",
+            "<head\n>",
+            "<!-- v1 --><html>",
+            "<?xml version=\"1.0\"?>\n<!DOCTYPE html PUBLIC \"x\">",
+            "\u{feff}<html>",
+            "<body bgcolor=#fff>",
+            "<br/>",
+            "<h1>It works</h1>",
             "<!-- a --> <!-- b -->\n<meta charset=utf-8>",
         ] {
             assert!(is_bare_page(page.as_bytes()), "{page}");
         }
         for other in [
-            "", "<", "<htm", "<html", "html>", "<htmlx>", "<?xml version=\"1.0\"?><stream:stream>", "<!-- never ends", "<b>", "<a href=x>",
-            "HTTP/1.1 200 OK\r\n\r\n<html>", "220 <html>", "<?xml version=\"1.0\"?><cross-domain-policy>", "<policy-file-request/>",
+            "",
+            "<",
+            "<htm",
+            "<html",
+            "html>",
+            "<htmlx>",
+            "<?xml version=\"1.0\"?><stream:stream>",
+            "<!-- never ends",
+            "<b>",
+            "<a href=x>",
+            "HTTP/1.1 200 OK\r\n\r\n<html>",
+            "220 <html>",
+            "<?xml version=\"1.0\"?><cross-domain-policy>",
+            "<policy-file-request/>",
         ] {
             assert!(!is_bare_page(other.as_bytes()), "{other}");
         }

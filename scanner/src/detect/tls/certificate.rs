@@ -120,10 +120,12 @@ pub fn read_front(der: &[u8]) -> Option<Seen> {
 #[must_use]
 pub fn problems(chain: &[Seen], name: Option<&str>, now_s: i64) -> Vec<String> {
     let Some(own) = chain.first() else { return Vec::new() };
-    let is_linked = chain.windows(2).all(|pair| match pair {
-        [lower, upper] => lower.is_self_issued || lower.certificate.issuer == upper.certificate.subject,
-        _ => true,
-    });
+    // In whatever order the others come, as RFC 8446 section 4.4.2 allows, and whatever is among them that is not needed. Whom the last
+    // of the way was issued by may be a root that all have.
+    let others = chain.get(1..).unwrap_or_default();
+    let is_linked = own.is_self_issued
+        || others.is_empty()
+        || others.iter().any(|other| other.certificate.subject == own.certificate.issuer);
     let is_alone = chain.len() == 1 && !own.is_self_issued && own.names_issuer_location;
     // The signature of a root that others hang from is never looked at by anybody.
     let is_weakly_signed =
@@ -157,8 +159,10 @@ impl Certificate {
     /// where it has none.
     #[must_use]
     pub fn is_for(&self, name: &str) -> bool {
-        if !self.names.is_empty() {
-            return self.names.iter().any(|pattern| is_matched(pattern, name));
+        // Names of mailboxes and addresses of pages are no names of hosts (RFC 6125 section 6.4.4).
+        let mut hosts = self.names.iter().filter(|name| !name.contains('@') && !name.contains("://")).peekable();
+        if hosts.peek().is_some() {
+            return hosts.any(|pattern| is_matched(pattern, name));
         }
         let common = self.subject.split(',').filter_map(|part| part.trim().strip_prefix("CN="));
         common.into_iter().any(|pattern| is_matched(pattern, name))
@@ -301,6 +305,48 @@ mod tests {
         assert!(problems(&[leaf.clone(), root], None, now).is_empty());
         assert!(problems(std::slice::from_ref(&leaf), None, now).is_empty(), "its issuer may be a root that all have");
         assert_eq!(problems(&[leaf, stranger], None, now), ["incomplete-chain"]);
+    }
+
+    /// What was called incomplete: chains that servers send in another order, or with more than is needed.
+    #[test]
+    fn a_chain_is_whole_in_any_order_and_with_more_than_is_needed() {
+        let named = |subject: &str, issuer: &str| {
+            let mut seen = read_certificate(&self_signed(&["a.example"])).unwrap();
+            seen.is_self_issued = subject == issuer;
+            (seen.certificate.subject, seen.certificate.issuer) = (format!("CN={subject}"), format!("CN={issuer}"));
+            seen
+        };
+        let [leaf, middle, root, other] =
+            [("leaf", "middle"), ("middle", "root"), ("root", "root"), ("other", "root")].map(|(a, b)| named(a, b));
+        let now = now_of(&leaf);
+        for chain in [
+            vec![&leaf, &middle, &root],
+            vec![&leaf, &root, &middle],
+            vec![&leaf, &middle, &other],
+            vec![&leaf, &other, &middle],
+            vec![&leaf, &middle],
+            vec![&leaf],
+        ] {
+            let chain: Vec<Seen> = chain.into_iter().cloned().collect();
+            assert!(problems(&chain, None, now).is_empty(), "{chain:?}");
+        }
+        for chain in [vec![&leaf, &root], vec![&leaf, &other], vec![&leaf, &leaf]] {
+            let chain: Vec<Seen> = chain.into_iter().cloned().collect();
+            assert_eq!(problems(&chain, None, now), ["incomplete-chain"], "{chain:?}");
+        }
+    }
+
+    #[test]
+    fn a_mailbox_among_the_names_takes_nothing_from_the_common_name() {
+        let of = |names: &[&str]| Certificate {
+            subject: "O=Frob, CN=svc.example".to_owned(),
+            names: names.iter().map(|name| (*name).to_owned()).collect(),
+            ..Certificate::default()
+        };
+        for names in [&[][..], &["admin@svc.example"], &["https://svc.example/", "a@b.example"]] {
+            assert!(of(names).is_for("svc.example") && !of(names).is_for("b.example"), "{names:?}");
+        }
+        assert!(!of(&["other.example", "admin@svc.example"]).is_for("svc.example"));
     }
 
     /// A certificate with these bytes of its own in place of others of the same length.

@@ -389,7 +389,8 @@ fn a_record_that_is_larger_than_one_may_be_is_named_and_left_out_whatever_the_fe
         let records = [good("CVE-1999-900001"), odd.clone(), good("CVE-1999-900003")];
         let mut files = vec![(
             "feed.json",
-            format!("{{\"title\": {long}, \"vulnerabilities\": [\n{}\n], \"end\": 1}}", records.join(",\n")).into_bytes(),
+            format!("{{\"title\": {long}, \"vulnerabilities\": [\n{}\n], \"end\": 1}}", records.join(",\n"))
+                .into_bytes(),
         )];
         if [FeedKind::Cve, FeedKind::Osv].contains(&kind) {
             files = vec![
@@ -403,8 +404,8 @@ fn a_record_that_is_larger_than_one_may_be_is_named_and_left_out_whatever_the_fe
             files.push(("feed.zip", zipped(&each.map(|(name, text)| (name, text.as_bytes())))));
         }
         for (name, bytes) in files {
-            let (summary, _) = load(&folder.write(name, bytes), kind, &small)
-                .unwrap_or_else(|error| panic!("{kind} {name}: {error}"));
+            let (summary, _) =
+                load(&folder.write(name, bytes), kind, &small).unwrap_or_else(|error| panic!("{kind} {name}: {error}"));
             assert_eq!((summary.records, summary.odd, summary.rows), (3, 1, 2), "{kind} {name}: {summary:?}");
             let told = &summary.odd_examples[0];
             assert!(
@@ -425,7 +426,9 @@ fn a_record_that_is_larger_than_one_may_be_is_named_and_left_out_whatever_the_fe
     assert_eq!((summary.records, summary.odd, summary.rows), (4, 1, 3));
     assert!(summary.odd_examples[0].contains("record 5: not a epss feed: line 5: it has 200008 bytes"), "{summary:?}");
     let alone = record_of(FeedKind::Cve, "CVE-1999-900002", &long, "\"2.5\"");
-    assert!(load(&folder.write("alone.json", alone), FeedKind::Cve, &small).unwrap_err().to_string().contains("100000"));
+    assert!(
+        load(&folder.write("alone.json", alone), FeedKind::Cve, &small).unwrap_err().to_string().contains("100000")
+    );
 }
 
 #[test]

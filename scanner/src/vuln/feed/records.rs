@@ -170,7 +170,9 @@ impl<'a> Records<'a> {
             }
             let wrong = |why: String| Problem::WrongKind { expected: kind, why: format!("line {number}: {why}") };
             if length > record_max {
-                (self.take)(odd.of(wrong(format!("it has {length} bytes, more than the {record_max} that a row may have"))))?;
+                (self.take)(
+                    odd.of(wrong(format!("it has {length} bytes, more than the {record_max} that a row may have"))),
+                )?;
                 continue;
             }
             // A file is decoded before it is cut into lines.

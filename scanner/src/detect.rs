@@ -466,7 +466,3 @@ mod greeting_tests;
 #[cfg(test)]
 #[path = "detect/tarpit_test.rs"]
 mod tarpit_tests;
-
-#[cfg(test)]
-#[path = "detect/scratch_test.rs"]
-mod scratch;

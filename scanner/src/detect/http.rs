@@ -94,11 +94,11 @@ pub(super) async fn describe(endpoint: &Endpoint<'_>, first: Vec<u8>) -> Option<
 /// say that by any error, by leading elsewhere or nowhere, or by an empty page.
 pub(super) fn is_refusal_of_the_request(endpoint: &Endpoint<'_>, bytes: &[u8]) -> bool {
     // A page without a head is what servers send that could not read the question.
-    let Some(head) = read_head(bytes) else { return is_bare_page(bytes) };
+    let Some(head) = read_head(bytes) else { return is_bare_page(bytes) || is_http(bytes) };
     let (host, port) = (authority::host(endpoint.name, endpoint.address.ip()), endpoint.address.port());
     let leads_on = |location| follow(location, "/", &host, port, endpoint.tls.is_some()).is_some_and(|to| to != "/");
     match head.status {
-        200 => body(&head, bytes).is_empty(),
+        200 | 204 => body(&head, bytes).trim_ascii().is_empty(),
         300..400 => !head.get("location").is_some_and(leads_on),
         status => status >= 400,
     }
@@ -121,10 +121,14 @@ pub(super) async fn get(endpoint: &Endpoint<'_>, path: &str) -> Option<Answer> {
     connection::send(&mut connection.stream, request.as_bytes(), until).await.then_some(())?;
     let mut bytes = Vec::new();
     let patience = Patience { first: until, gap: ANSWER_GAP, last: until };
-    let ending = connection::read(&mut connection.stream, &mut bytes, patience, |bytes| {
-        if is_http(bytes) { is_complete(bytes) } else { bare::is_enough(bytes) }
-    })
-    .await;
+    let is_enough = |bytes: &[u8]| if is_http(bytes) { is_complete(bytes) } else { bare::is_enough(bytes) };
+    let mut ending = connection::read(&mut connection.stream, &mut bytes, patience, is_enough).await;
+    let left = until.saturating_duration_since(Instant::now());
+    if ending == Ending::Quiet && is_http(&bytes) && read_head(&bytes).is_none() && !left.is_zero() {
+        // It has said that its answer is to come, or half of it.
+        let patience = Patience { first: until, gap: left, last: until };
+        ending = connection::read(&mut connection.stream, &mut bytes, patience, is_enough).await;
+    }
     (is_http(&bytes) || is_bare_page(&bytes)).then_some(Answer { bytes, ending })
 }
 

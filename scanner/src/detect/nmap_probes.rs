@@ -294,7 +294,3 @@ impl Rule {
 #[cfg(test)]
 #[path = "nmap_probes/nmap_probes_test.rs"]
 mod tests;
-
-#[cfg(test)]
-#[path = "nmap_probes/scratch_test.rs"]
-mod scratch;

@@ -81,9 +81,16 @@ fn masscan_says_of_no_host_that_it_is_up_and_only_names_those_that_are() {
 
 #[test]
 fn a_file_without_a_host_that_was_up_gives_none() {
-    assert_eq!(found(""), (String::new(), String::new()));
     assert_eq!(found("# Nmap done\nHost: 10.0.0.1 ()\tStatus: Unknown\n"), (String::new(), String::new()));
     assert_eq!(found("<nmaprun/>"), (String::new(), String::new()));
+}
+
+/// What scanned nothing without a word.
+#[test]
+fn an_empty_file_is_none_of_nmaps() {
+    for empty in [&b""[..], b" \r\n\n", b"\xef\xbb\xbf"] {
+        assert_eq!(refused(empty), "scan:1:1: the file is empty", "{empty:?}");
+    }
 }
 
 #[test]

@@ -288,8 +288,5 @@ fn of_cve(kind: FeedKind, cve: &str, what: &impl Serialize, day: Option<String>)
 #[path = "feed/odd_test.rs"]
 mod odd_tests;
 #[cfg(test)]
-#[path = "feed/scratch_test.rs"]
-mod scratch;
-#[cfg(test)]
 #[path = "feed/feed_test.rs"]
 mod tests;

@@ -231,15 +231,3 @@ mod component_tests;
 #[cfg(test)]
 #[path = "matching/matching_test.rs"]
 mod tests;
-
-#[cfg(test)]
-#[path = "matching/scratch_test.rs"]
-mod scratch;
-
-#[cfg(test)]
-pub(crate) fn holds_for_test(
-    affected: &crate::vuln::advisory::Affected,
-    version: &str,
-) -> crate::vuln::version::Verdict {
-    judge::holds(affected, version, judge::Told::Whole)
-}

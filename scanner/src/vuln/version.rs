@@ -113,6 +113,12 @@ pub fn compare(scheme: Scheme, a: &str, b: &str) -> Option<Ordering> {
     }
 }
 
+/// Whether this word behind the numbers of a version, such as `rc` or `Final`, is one whose meaning everybody shares.
+#[must_use]
+pub fn is_known_word(word: &str) -> bool {
+    dotted::is_known_word(word)
+}
+
 /// Whether a version is a day, `20240131` or `2024-01-31`: such ones and numbers that count releases have no order, though some
 /// records state the one for the other.
 fn is_day(version: &str) -> bool {

@@ -9,7 +9,7 @@ use pentora_scanner::vendors::Vendors;
 
 use super::resume::Resume;
 use super::rule_files::WithNote;
-use super::{ScanArgs, finish, last, print_plan, warn_of};
+use super::{ScanArgs, finish, last, print_plan, refused, warn_of};
 use crate::cli::Next;
 use crate::cli::api_session::ApiSession;
 use crate::cli::context::Context;

@@ -32,7 +32,12 @@ fn is_single_byte(encoding: &'static Encoding) -> bool {
 
 /// UTF-16 without a mark: a tag in ASCII shows it.
 fn by_look(body: &[u8]) -> Option<&'static Encoding> {
-    match body {
+    let blanks = |place: usize| {
+        let is_blank =
+            |pair: &&[u8]| pair.get(place).is_some_and(u8::is_ascii_whitespace) && pair.get(1 - place) == Some(&0);
+        2 * body.chunks(2).take_while(is_blank).count()
+    };
+    match body.get(blanks(0).max(blanks(1))..)? {
         [b'<', 0, _, 0, ..] => Some(UTF_16LE),
         [0, b'<', 0, _, ..] => Some(UTF_16BE),
         _ => None,
@@ -106,6 +111,8 @@ mod tests {
             (meta("utf-16", "\u{e9}".as_bytes()), None, "\u{e9}"),
             (utf16("\u{feff}<b>\u{e9}", false), Some("text/html; charset=iso-8859-1"), "\u{e9}"),
             (utf16("<b>\u{e9}", true), None, "\u{e9}"),
+            (utf16("\r\n <b>\u{e9}", true), None, "\u{e9}"),
+            (utf16("\n<b>\u{e9}", false), None, "\u{e9}"),
             ("\u{feff}\u{e9}".as_bytes().to_vec(), Some("text/html; charset=latin1"), "\u{e9}"),
             ("\u{e9}".as_bytes().to_vec(), Some("text/html; charset=iso-8859-1"), "\u{e9}"),
             (b"\xe9".to_vec(), Some("text/html; CHARSET=\"ISO-8859-1\""), "\u{e9}"),

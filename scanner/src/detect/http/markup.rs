@@ -7,6 +7,8 @@ use std::ops::Range;
 
 /// Elements whose content is text, whatever looks like a tag or a comment in it.
 const RAW: [&str; 8] = ["script", "style", "title", "textarea", "iframe", "xmp", "noembed", "noframes"];
+/// Most images within an image that are told apart: a page of their beginnings alone costs no more.
+const NESTED_MAX: usize = 32;
 /// Longest tag whose end is looked for behind its quotes.
 const TAG_BYTES_MAX: usize = 2048;
 
@@ -37,9 +39,27 @@ impl<'a> Tags<'a> {
 
     /// Goes on behind the end of the element that has begun; false where it has none.
     pub(super) fn skip_to_end_of(&mut self, name: &str) -> bool {
-        let end = self.lower.get(self.at..).and_then(|rest| rest.find(&format!("</{name}")));
-        self.at += end.unwrap_or_default();
-        end.is_some()
+        let (begins, ends) = (format!("<{name}"), format!("</{name}"));
+        // Images stand within images; what is text ends at its first end.
+        let mut more = if matches!(name, "svg" | "math") { NESTED_MAX } else { 0 };
+        let (mut depth, mut at) = (1_usize, self.at);
+        loop {
+            let rest = self.lower.get(at..).unwrap_or_default();
+            let Some(end) = rest.find(&ends) else { return false };
+            if let Some(begin) = rest.get(..end).and_then(|before| before.find(&begins)).filter(|_| more > 0) {
+                more -= 1;
+                let tag = rest.get(begin..end).and_then(|tag| tag.get(..tag.find('>')?));
+                depth += usize::from(!tag.is_some_and(|tag| tag.ends_with('/')));
+                at += begin + begins.len();
+                continue;
+            }
+            depth -= 1;
+            if depth == 0 {
+                self.at = at + end;
+                return true;
+            }
+            at += end + ends.len();
+        }
     }
 }
 

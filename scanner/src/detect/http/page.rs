@@ -23,8 +23,20 @@ pub struct Page {
 }
 
 /// Elements whose content is no page: whatever looks like a tag in them is none, or is not the page's own.
-const OPAQUE: [&str; 11] =
-    ["script", "style", "svg", "math", "textarea", "template", "iframe", "xmp", "noembed", "noframes", "noscript"];
+const OPAQUE: [&str; 12] = [
+    "plaintext",
+    "script",
+    "style",
+    "svg",
+    "math",
+    "textarea",
+    "template",
+    "iframe",
+    "xmp",
+    "noembed",
+    "noframes",
+    "noscript",
+];
 
 /// Reads a page, which came with this `Content-Type`.
 #[must_use]
@@ -76,6 +88,9 @@ fn title_at(text: &str, lower: &str, from: usize) -> Option<String> {
     // A title without an end is cut off where a character ends.
     let to = (0..=to.min(text.len())).rev().find(|to| text.is_char_boundary(*to))?;
     let plain = unescape(text.get(from..to)?);
+    // As feeds have it, which are XML.
+    let plain = plain.trim();
+    let plain = plain.strip_prefix("<![CDATA[").and_then(|text| text.strip_suffix("]]>")).unwrap_or(plain);
     let words: Vec<&str> = plain.split_whitespace().collect();
     Some(cut(&words.join(" "))).filter(|title| !title.is_empty())
 }
@@ -150,6 +165,9 @@ mod tests {
             ("<!-- <title>never ends</title>", None),
             ("<script><title>never ends</title>", None),
             ("<title> </title>", None),
+            ("<svg><svg></svg><title>icon</title></svg><title>New</title>", Some("New")),
+            ("<plaintext><title>text</title>", None),
+            ("<rss><title> <![CDATA[News & more]]></title>", Some("News & more")),
             ("<script>if (a<!--b) c = '<!--';</script><title>New</title>", Some("New")),
             ("<style>/* <!-- */</style><title>New</title>", Some("New")),
             ("<body data-x='<!--'><title>New</title>", Some("New")),

@@ -13,6 +13,8 @@ const HEAD_BYTES_MAX: usize = 56 * 1024;
 const HEADERS_MAX: usize = 100;
 /// Most interim answers that are passed over; a server that says more does not come to its answer.
 const INTERIM_MAX: usize = 16;
+/// Most bytes of line ends before an answer.
+const LINE_ENDS_MAX: usize = 8;
 /// Most encodings that are undone: each takes time, and no server packs a page more often.
 const ENCODINGS_MAX: usize = 3;
 /// Longest body that is kept, also after decompression: titles stand at a page's beginning.
@@ -64,13 +66,20 @@ impl Head {
 /// Whether bytes begin as an answer of HTTP/1 does. Some call it HTTP/2, which has no lines.
 #[must_use]
 pub fn is_http(bytes: &[u8]) -> bool {
+    let bytes = past_line_ends(bytes);
     ["HTTP/1.", "HTTP/2 ", "HTTP/2.0 "].iter().any(|front| bytes.starts_with(front.as_bytes()))
+}
+
+/// What follows the line ends that some servers put before an answer.
+fn past_line_ends(bytes: &[u8]) -> &[u8] {
+    let ends = bytes.iter().take(LINE_ENDS_MAX).take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+    bytes.get(ends..).unwrap_or_default()
 }
 
 /// Where the final answer begins: behind whole interim ones (RFC 9110 section 15.2), which say that it is to come.
 #[must_use]
 pub fn final_answer(bytes: &[u8]) -> &[u8] {
-    let mut rest = bytes;
+    let mut rest = if is_http(bytes) { past_line_ends(bytes) } else { bytes };
     for _ in 0..INTERIM_MAX {
         let Some(head) = read_one_head(rest).filter(|head| is_interim(head.status)) else { break };
         rest = rest.get(head.body_at..).unwrap_or_default();
@@ -169,7 +178,11 @@ pub fn body<'a>(head: &Head, bytes: &'a [u8]) -> Cow<'a, [u8]> {
     let told = head.encodings();
     for done in 0..ENCODINGS_MAX {
         // What is packed by gzip says so itself.
-        let Some(plain) = (done < told || is_gzip(&raw)).then(|| unpacked(&raw)).flatten() else { break };
+        let Some(plain) =
+            (done < told || is_gzip(&raw) || is_zlib(&raw) && !is_text(&raw)).then(|| unpacked(&raw)).flatten()
+        else {
+            break;
+        };
         raw = Cow::Owned(plain);
     }
     cut(raw)
@@ -180,13 +193,18 @@ fn is_gzip(body: &[u8]) -> bool {
     body.trim_ascii_start().starts_with(&[0x1f, 0x8b])
 }
 
+/// Whether a body begins as zlib's format does (RFC 1950 section 2.2).
+fn is_zlib(body: &[u8]) -> bool {
+    match body {
+        [first, second, ..] => first & 0x0f == 8 && (u16::from(*first) << 8 | u16::from(*second)) % 31 == 0,
+        _ => false,
+    }
+}
+
 /// A body without its outermost encoding; `None` where it has none that is known.
 fn unpacked(packed: &[u8]) -> Option<Vec<u8>> {
     let packed = if is_gzip(packed) { packed.trim_ascii_start() } else { packed };
-    let is_zlib = match packed {
-        [first, second, ..] => first & 0x0f == 8 && (u16::from(*first) << 8 | u16::from(*second)) % 31 == 0,
-        _ => false,
-    };
+    let is_zlib = is_zlib(packed);
     let plain = match packed {
         [0x1f, 0x8b, ..] => inflate(MultiGzDecoder::new(packed)),
         _ if is_zlib => inflate(ZlibDecoder::new(packed)),
@@ -335,6 +353,8 @@ mod tests {
             ("Content-Encoding: gzip", [&b"\r\n"[..], &gzip(&page)].concat()),
             ("Transfer-Encoding: chunked", page.clone()),
             ("X: y", gzip(&page)),
+            ("X: y", deflated(&page, true)),
+            ("Content-Encoding: identity", deflated(&page, true)),
             ("Content-Encoding: br", gzip(&page)),
             ("Transfer-Encoding: gzip, chunked", chunk(gzip(&page))),
             ("Transfer-Encoding: chunked\r\nContent-Encoding: deflate", chunk(deflated(&page, false))),
@@ -352,6 +372,8 @@ mod tests {
         for front in
             ["", "HTTP/1.1 100 Continue\r\n\r\n", early, &early.repeat(3), "HTTP/1.1 102 Processing\n\n", lines]
         {
+            let ended = format!("\r\n\n{front}{last}").into_bytes();
+            assert_eq!(read_head(&ended).map(|head| body(&head, &ended).into_owned()), Some(b"ok".to_vec()), "{front}");
             let answer = format!("{front}{last}").into_bytes();
             let head = read_head(&answer).unwrap();
             assert_eq!((head.status, head.get("server")), (200, Some("b/2")), "{front}");

@@ -192,6 +192,9 @@ pub(super) fn of_product(product: &Product) -> Vec<Affected> {
                 && !exact.is_empty()
             {
                 (affected.affected, affected.is_default_affected) = (exact, false);
+            } else if !versions.is_empty() {
+                // A list of which nothing was read is no word that all are affected.
+                affected.affected = vec![Range::unread(product::scheme_of(&key), "the versions that are listed")];
             }
         }
         affected.key = key;

@@ -50,6 +50,8 @@ struct Table {
     separator: char,
     /// Where the columns are.
     places: [usize; 3],
+    /// How many there are.
+    columns: usize,
 }
 
 impl Table {
@@ -58,8 +60,11 @@ impl Table {
         let cells = cells(text, separator);
         let place = |name: &str| cells.iter().position(|cell| cell.eq_ignore_ascii_case(name));
         let places = COLUMNS.map(place);
+        let columns = cells.iter().rposition(|cell| !cell.is_empty()).map_or(0, |last| last + 1);
         match places {
-            [Some(cve), Some(epss), Some(percentile)] => Ok(Self { separator, places: [cve, epss, percentile] }),
+            [Some(cve), Some(epss), Some(percentile)] => {
+                Ok(Self { separator, places: [cve, epss, percentile], columns })
+            }
             _ => Err(format!("`{}` does not name the columns `{}`", bounded(text), COLUMNS.join(","))),
         }
     }
@@ -76,7 +81,7 @@ impl Table {
         let broken = |(column, cell): (usize, &str), what: &str| {
             Err(format!("column {column}: `{}` is no {what}, in `{}`", bounded(cell), bounded(text)))
         };
-        let has_more = cells.iter().skip(1 + self.places.into_iter().max().unwrap_or(0)).any(|cell| !cell.is_empty());
+        let has_more = cells.iter().skip(self.columns).any(|cell| !cell.is_empty());
         if !is_cve_id(cve.1) {
             return broken(cve, "CVE id");
         }
@@ -142,6 +147,7 @@ mod tests {
             ("percentile,cve,epss", "0.99957,CVE-2021-44228,9.4358e-1"),
             ("cve,epss,percentile", "CVE-2021-44228,\"0,94358\",\"0,99957\",,"),
             (" cve , epss , percentile ", " CVE-2021-44228 , .94358 , 0.99957 "),
+            ("cve,epss,percentile,date", "CVE-2021-44228,0.94358,0.99957,2025-06-07"),
         ] {
             let table = Table::of_header(header).unwrap();
             let Ok(Entry::OfCve(row, _)) = table.row(row, "2025-06-07") else { panic!("{row}") };

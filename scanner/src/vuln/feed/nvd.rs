@@ -144,9 +144,11 @@ fn scores_of(metrics: Metrics) -> Vec<Score> {
     let newer = [metrics.v4_0, metrics.v3_1, metrics.v3_0].into_iter().flatten().map(|metric| (false, metric));
     let mut all: Vec<(bool, Metric)> = newer.chain(metrics.v2.into_iter().map(|metric| (true, metric))).collect();
     all.sort_by_key(|(is_second, metric)| (*is_second, !metric.kind.eq_ignore_ascii_case("Primary")));
-    let score = |(_, metric): (bool, Metric)| {
+    let score = |(is_second, metric): (bool, Metric)| {
         let score = metric.cvss_data?;
-        Some(Score { base_severity: score.base_severity.clone().or(metric.base_severity), ..score })
+        // Those of the second version have no word for more than high.
+        let version = score.version.clone().or(is_second.then(|| "2.0".to_owned()));
+        Some(Score { base_severity: score.base_severity.clone().or(metric.base_severity), version, ..score })
     };
     all.into_iter().filter_map(score).collect()
 }

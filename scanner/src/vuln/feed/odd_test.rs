@@ -153,6 +153,8 @@ fn old_scores_count_and_nvds_own_come_first() {
         (json!({"cvssMetricV2": [two]}), "Some((Medium, 43))"),
         (json!({"cvssMetricV2": [{"cvssData": {"baseScore": 9.3, "version": "2.0"}}]}), "Some(High)"),
         (json!({"cvssMetricV2": [{"cvssData": {"vectorString": "?"}, "baseSeverity": "LOW"}]}), "Some(Low)"),
+        (json!({"cvssMetricV2": [{"cvssData": {"baseScore": "10"}}]}), "Some(High)"),
+        (json!({"cvssMetricV2": [{"cvssData": {"baseScore": 9.9, "version": null}}]}), "Some(High)"),
         (
             json!({"cvssMetricV31": [three("Secondary", "L"), three("Primary", "H")], "cvssMetricV2": [two]}),
             "Some((Critical, 98))",
@@ -424,7 +426,7 @@ fn a_record_that_is_larger_than_one_may_be_is_named_and_left_out_whatever_the_fe
     let row = format!("{EPSS}{},0.1,0.2\nCVE-1999-900004,0.1,0.2\n", "x".repeat(200_000));
     let (summary, _) = load(&folder.write("epss.csv", row), FeedKind::Epss, &small).unwrap();
     assert_eq!((summary.records, summary.odd, summary.rows), (4, 1, 3));
-    assert!(summary.odd_examples[0].contains("record 5: not a epss feed: line 5: it has 200008 bytes"), "{summary:?}");
+    assert!(summary.odd_examples[0].contains("record 5: not a epss feed: line 5: it has 200009 bytes"), "{summary:?}");
     let alone = record_of(FeedKind::Cve, "CVE-1999-900002", &long, "\"2.5\"");
     assert!(
         load(&folder.write("alone.json", alone), FeedKind::Cve, &small).unwrap_err().to_string().contains("100000")

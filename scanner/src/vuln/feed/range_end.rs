@@ -55,6 +55,7 @@ impl End {
         // What looks like a branch and is none is no version either: its number is too long, or a word.
         let is_wild = text.ends_with('*') || text.split('.').any(|place| WILD.contains(&place));
         let is_version = !is_wild
+            && !text.contains("..")
             && !is_span(text)
             && unwound.starts_with(|c: char| c.is_ascii_digit())
             && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_+~: ^()".contains(&byte));

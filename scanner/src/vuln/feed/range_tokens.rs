@@ -45,7 +45,7 @@ const SIGNS: [(&str, Sign); 12] = [
     ("\u{2a7e}", Sign::From),
 ];
 /// Phrases before a version, the longest first.
-const BEFORE_VERSION: [(&[&str], Sign); 45] = [
+const BEFORE_VERSION: [(&[&str], Sign); 50] = [
     (&["greater", "than", "or", "equal", "to"], Sign::From),
     (&["less", "than", "or", "equal", "to"], Sign::Through),
     (&["up", "to", "but", "not", "including"], Sign::Below),
@@ -65,6 +65,10 @@ const BEFORE_VERSION: [(&[&str], Sign); 45] = [
     (&["earlier", "than", "or", "equal", "to"], Sign::Through),
     (&["lower", "than", "or", "equal", "to"], Sign::Through),
     (&["later", "than", "or", "equal", "to"], Sign::From),
+    (&["no", "later", "than"], Sign::Through),
+    (&["to", "before"], Sign::Below),
+    (&["at", "least"], Sign::From),
+    (&["at", "most"], Sign::Through),
     (&["starting", "from"], Sign::From),
     (&["starting", "with"], Sign::From),
     (&["starting", "at"], Sign::From),
@@ -83,6 +87,7 @@ const BEFORE_VERSION: [(&[&str], Sign); 45] = [
     (&["before"], Sign::Below),
     (&["below"], Sign::Below),
     (&["until"], Sign::Below),
+    (&["till"], Sign::Below),
     (&["after"], Sign::Above),
     (&["above"], Sign::Above),
     (&["through"], Sign::Through),
@@ -97,7 +102,7 @@ const EARLIER: [&str; 7] = ["earlier", "prior", "below", "older", "lower", "prev
 const LATER: [&str; 11] =
     ["later", "above", "newer", "up", "upwards", "upward", "onwards", "onward", "higher", "greater", "after"];
 /// Words that say nothing.
-const FILLERS: [&str; 12] = [
+const FILLERS: [&str; 13] = [
     "version",
     "versions",
     "release",
@@ -110,7 +115,10 @@ const FILLERS: [&str; 12] = [
     "inclusive",
     "(inclusive)",
     "(including)",
+    "(incl.)",
 ];
+/// Words behind a version that take it out of the range that it ends.
+const EXCLUDING: [&str; 4] = ["(excluding)", "(exclusive)", "(excl.)", "exclusive"];
 /// Words that go on a version: `2.0 SP1`, `12.1 Update 3`.
 const PARTS: [&str; 10] = ["sp", "update", "patch", "build", "rc", "beta", "alpha", "hotfix", "p", "r"];
 /// Words for all versions.
@@ -124,7 +132,8 @@ struct Word<'a> {
 
 /// The tokens of `text`; `None` where a word is not understood. Words of `names` before a version are the product's.
 pub(super) fn tokens(text: &str, names: &[&str]) -> Option<Vec<Token>> {
-    let spaced = space_signs(text);
+    // As records have it that were copied from a page.
+    let spaced = space_signs(&text.replace("&lt;", "<").replace("&gt;", ">"));
     let words: Vec<Word<'_>> =
         spaced.split_whitespace().map(|text| Word { text, lower: text.to_lowercase() }).collect();
     let mut tokens: Vec<Token> = Vec::new();
@@ -151,6 +160,7 @@ pub(super) fn tokens(text: &str, names: &[&str]) -> Option<Vec<Token>> {
                 push_version(&mut tokens, version);
             }
             lower if ALL.contains(&lower) => tokens.push(Token::All),
+            lower if EXCLUDING.contains(&lower) => exclude_last(&mut tokens)?,
             lower if FILLERS.contains(&lower) => {}
             // The product's own name says nothing before its version.
             lower
@@ -160,6 +170,17 @@ pub(super) fn tokens(text: &str, names: &[&str]) -> Option<Vec<Token>> {
         }
     }
     Some(without_all(tokens))
+}
+
+/// `up to 1.5 (excluding)` is before 1.5.
+fn exclude_last(tokens: &mut [Token]) -> Option<()> {
+    let [.., Token::Sign(sign), Token::Version(_)] = tokens else { return None };
+    *sign = match sign {
+        Sign::Through | Sign::Below => Sign::Below,
+        Sign::From | Sign::Above => Sign::Above,
+        Sign::Is => return None,
+    };
+    Some(())
 }
 
 /// `all versions before 1.5` are those before 1.5.

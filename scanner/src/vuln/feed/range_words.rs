@@ -65,7 +65,7 @@ fn intervals(text: &str, scheme: Scheme) -> Option<Vec<Range>> {
                 let range = read(from)?.limit_from(Range::all(scheme), is_from_in);
                 read(to)?.limit_to(range, is_to_in)
             }
-            None if is_from_in && is_to_in => read(inside)?.exactly(scheme),
+            None if is_from_in && is_to_in && !inside.contains(" - ") => read(inside)?.exactly(scheme),
             None => return None,
         });
         rest = behind.get(1..)?.trim_start_matches([',', ';', '|', ' ']);
@@ -153,8 +153,26 @@ struct Ranges {
 
 impl Ranges {
     fn one(&mut self, version: &str) -> Option<()> {
+        if let Some(open) = self.open.take() {
+            return self.one_behind(open, version);
+        }
         self.close()?;
         self.done.push(read(version)?.exactly(self.scheme));
+        Some(())
+    }
+
+    /// A version alone behind a range: another one that is affected, but for `before 1.4.2 and 1.5.3`, where it is that of another
+    /// correction as likely as not.
+    fn one_behind(&mut self, open: Range, version: &str) -> Option<()> {
+        let end = open.to.clone();
+        self.open = Some(open);
+        self.close()?;
+        let one = read(version)?;
+        let Some(end) = end.filter(|end| !end.is_inclusive) else {
+            self.done.push(one.exactly(self.scheme));
+            return Some(());
+        };
+        self.done.push(Range::all(self.scheme).since(end.version).through(unread(version)));
         Some(())
     }
 

@@ -82,6 +82,16 @@ fn signs_and_words_are_read_as_they_are_meant() {
         ("[3.2.1]", "= 3.2.1"),
         ("[2.0,2.4), [3.0,3.2)", ">= 2.0, < 2.4 | >= 3.0, < 3.2"),
         ("2.0 SP1", "= 2.0 SP1"),
+        ("from 2.0 (including) up to 3.2 (excluding)", ">= 2.0, < 3.2"),
+        ("2.0 (incl.) up to 3.2 (excl.)", ">= 2.0, < 3.2"),
+        ("2.0 to before 3.2", ">= 2.0, < 3.2"),
+        ("&gt;= 2.0, &lt; 3.2", ">= 2.0, < 3.2"),
+        ("at least 3.2", ">= 3.2"),
+        ("at most 3.2", "<= 3.2"),
+        ("no later than 3.2", "<= 3.2"),
+        ("till 3.2", "< 3.2"),
+        ("<= 3.2, 3.4", "<= 3.2 | = 3.4"),
+        ("before 3.2 and 4.x before 4.1", "< 3.2 | >= 4, < 4.1"),
         ("12.1 Update 3 and earlier", "<= 12.1 Update 3"),
         ("< 3.2 ||", "< 3.2"),
     ] {
@@ -112,6 +122,9 @@ fn what_is_not_understood_is_neither_in_nor_out() {
         "fixed in 3.2",
         "all versions except 3.2",
         "not affected before 3.2",
+        "[3.0 - 3.2]",
+        "3.0...3.2",
+        "3.2 (excluding)",
     ] {
         let ranges = ranges_of(text, Scheme::Dotted, &["frobd"]);
         for version in ["1.0", "3.1.4", "99"] {
@@ -141,6 +154,21 @@ fn two_upper_ends_are_sure_below_the_older_one_only() {
     let holds = |version: &str| ranges.iter().map(|range| range.holds(version)).collect::<Vec<_>>();
     assert!(holds("1.5.1").contains(&Verdict::Inside));
     assert_eq!(holds("1.5.3"), [Verdict::Outside, Verdict::Indeterminate]);
+}
+
+/// What was called affected: the version with the correction of the second branch.
+#[test]
+fn a_second_correction_behind_a_word_is_no_version_that_is_affected() {
+    for text in
+        ["before 1.4.2 and 1.5.3", "earlier than 1.4.2, 1.5.3", "1.4.x before 1.4.2 and 1.5.3", "< 1.4.2, 1.5.3"]
+    {
+        let ranges = ranges_of(text, Scheme::Dotted, &[]);
+        let of = |version: &str| joined(&ranges, version);
+        assert_eq!(of("1.4.1"), Verdict::Inside, "{text}: {ranges:?}");
+        for version in ["1.4.2", "1.5.1", "1.5.3"] {
+            assert_eq!(of(version), Verdict::Indeterminate, "{text} at {version}: {ranges:?}");
+        }
+    }
 }
 
 proptest::proptest! {

@@ -18,8 +18,8 @@ const CONFIDENCE_NAMED: u8 = 90;
 /// `iOS` in a header is the telephone's, never the router's.
 const NO_PRODUCTS: [&str; 10] = ["http", "https", "dav", "servlet", "jsp", "java", "mod_ssl", "mod_dav", "ssl", "ios"];
 
-/// A server that was made from Apache's, whose version it names behind its own: its maker corrects it, and the version stays.
-const MADE_FROM_APACHE: &str = "ibm_http_server";
+/// Servers that others are made from, whose version these name behind their own: their makers correct it, and the version stays.
+const MADE_FROM: [&str; 2] = ["apache", "nginx"];
 
 /// One product that a service names.
 #[derive(Debug, Clone)]
@@ -175,7 +175,12 @@ fn named_in(text: &str) -> Vec<Component> {
     // `Passenger(R) 6.0.4`: a mark of trade is no word.
     let text = without_sentences(&text.replace("(R)", " ").replace("(TM)", " "));
     let words: Vec<&str> = text.split(between).filter(|word| !word.is_empty()).take(WORDS_MAX).collect();
-    let is_made_from_apache = words.first().is_some_and(|word| word.to_lowercase().starts_with(MADE_FROM_APACHE));
+    let is_made_from = |name: &str| {
+        let is_one = |word: &str| MADE_FROM.iter().any(|server| word.eq_ignore_ascii_case(server));
+        // What stands first with a version is the server, and no module of one.
+        let first = words.first().and_then(|word| word.split_once('/')).filter(|(_, version)| is_version(version));
+        is_one(name) && first.is_some_and(|(first, _)| !is_one(first))
+    };
     let mut found = Vec::new();
     for (at, word) in words.iter().enumerate() {
         let before = at.checked_sub(1).and_then(|at| words.get(at));
@@ -195,7 +200,7 @@ fn named_in(text: &str) -> Vec<Component> {
             None => (name, product::find(Some(name), None)),
         };
         let is_no_product = NO_PRODUCTS.iter().any(|word| name.eq_ignore_ascii_case(word));
-        if is_no_product || is_made_from_apache && name.eq_ignore_ascii_case("apache") {
+        if is_no_product || is_made_from(name) {
             continue;
         }
         if let Some(entry) = entry {
@@ -221,11 +226,16 @@ fn without_sentences(text: &str) -> String {
     let mut rest = text;
     while let Some((before, comment)) = rest.split_once('(') {
         let (comment, after) = comment.split_once(')').unwrap_or((comment, ""));
-        let parts = comment.split([',', ';']).filter(|part| names_products(part));
+        let parts = comment.split([',', ';']).map(without_java).filter(|part| names_products(part));
         kept = parts.fold(kept + before, |kept, part| kept + " (" + part + ") ");
         rest = after;
     }
     kept + rest
+}
+
+/// A part of a comment up to the Java that it ends with, whose maker has blanks in its name: `Java/Oracle Corporation/1.8`.
+fn without_java(part: &str) -> &str {
+    part.find(" Java/").and_then(|at| part.get(..at)).unwrap_or(part)
 }
 
 /// Whether words are products with their versions and nothing else, as far as a version stands in them.

@@ -116,6 +116,23 @@ fn each_product_is_held_against_its_own_version() {
             &[("17", "Phusion Passenger 4.0.14", true)],
         ),
         ("", "", &[("server", "iOS/12.1 AirTunes/220.68")], &[]),
+        (
+            "Apache Tomcat",
+            "",
+            &[
+                ("server", "Apache-Coyote/1.1"),
+                ("x-powered-by", "Servlet/3.1 JSP/2.3 (Apache Tomcat/8.0.53 Java/Oracle Corporation/1.8.0_181-b13)"),
+            ],
+            &[("15", "Apache Tomcat 8.0.53", true)],
+        ),
+        ("Tengine", "2.3.2", &[("server", "Tengine/2.3.2 nginx/1.16.1")], &[]),
+        ("Oracle HTTP Server", "", &[("server", "Oracle-HTTP-Server/2.2.8 Apache/2.2.8")], &[]),
+        (
+            "nginx",
+            "1.18.0",
+            &[("server", "nginx/1.18.0 Apache/2.4.41")],
+            &[("13", "nginx 1.18.0", true), ("10", "Apache 2.4.41", true)],
+        ),
         ("iOS", "12.1", &[("server", "iOS/12.1 AirTunes/220.68")], &[]),
         (
             "WEBrick httpd",
@@ -211,10 +228,20 @@ fn a_shortened_version_is_potential_at_most() {
         ("2.4.N", "Apache/2.4.N"),
         ("2.4.z-SNAPSHOT", "Apache/2.4.z-SNAPSHOT"),
         ("2.4.x.y", "Apache/2.4.x.y"),
+        ("2.4.hidden", "Apache/2.4.hidden"),
+        ("2.4.---", "Apache/2.4.---"),
     ] {
         let all = potential(version, header);
         assert_eq!(all, [("10".to_owned(), "Apache httpd 2.4".to_owned(), false)], "{header}");
     }
+    let all = potential("2.4-mod", "Apache/2.4-mod");
+    assert_eq!(all, [("10".to_owned(), "Apache httpd 2.4-mod".to_owned(), false)], "nobody knows that word");
+    assert!(potential("2.5-mod", "Apache/2.5-mod").is_empty());
+    assert!(
+        potential("2.4.1-mod", "Apache/2.4.1-mod").iter().all(|(.., is_counted)| *is_counted),
+        "three places are all"
+    );
+    assert!(found(&web("nginx", "1.2X", &[])).is_empty(), "1.20 is in, and 1.21 is not");
     assert_eq!(potential("2.2", "Apache/2.2"), [("10".to_owned(), "Apache httpd 2.2".to_owned(), true)]);
     assert!(potential("2.6", "Apache/2.6").is_empty());
     let found = Matcher::new(feeds()).weaknesses(&web("Apache httpd", "2.4", &[])).unwrap().remove(0);
@@ -293,6 +320,35 @@ fn versions_beside_those_that_are_called_unaffected_are_affected_only_before_the
     assert_eq!(of(json!([from("8.1.29", "*")])), [inside, inside, "-", "-", "-"]);
     assert_eq!(of(json!([from("8.1.29", "8.2"), from("8.2.20", "8.3")])), [inside, inside, "-", inside, doubt]);
     assert_eq!(of(json!([])), [inside; 5]);
+}
+
+/// What was called affected in all versions: entries of which nothing can be read, beside a default that speaks for the rest.
+#[test]
+fn a_list_of_which_nothing_can_be_read_leaves_it_open_whatever_the_default() {
+    let of = |versions: serde_json::Value| {
+        let product =
+            json!({"vendor": "PHP Group", "product": "PHP", "defaultStatus": "affected", "versions": versions});
+        of_php(&product, "Apache/2.4.62", &["7.4.3", "8.3.1"])
+    };
+    for versions in [
+        json!([{"version": "3f2a1b", "lessThan": "9c8d7e", "status": "affected", "versionType": "git"}]),
+        json!([{"version": "8.1.0", "lessThan": "8.1.29"}]),
+        json!([{"version": "n/a", "status": "affected"}]),
+    ] {
+        assert_eq!(of(versions.clone()), ["indeterminate"; 2], "{versions}");
+    }
+    assert_eq!(of(json!([])), ["version-range"; 2], "without a list the default speaks for all");
+}
+
+/// What was called affected: a version of the makers' against the revision of a package of the same version.
+#[test]
+fn a_version_without_a_revision_is_not_older_than_a_revision_of_it() {
+    let product = json!({"vendor": "PHP Group", "product": "PHP", "versions": [
+        {"version": "0", "lessThan": "8.1.29-1", "status": "affected", "versionType": "rpm"}]});
+    assert_eq!(
+        of_php(&product, "Apache/2.4.62", &["8.1.28", "8.1.29", "8.1.30"]),
+        ["version-range", "indeterminate", "-"]
+    );
 }
 
 #[test]

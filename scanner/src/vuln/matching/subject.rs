@@ -7,11 +7,14 @@ use crate::finding::Service;
 use crate::vuln::advisory::package_key;
 use crate::vuln::cpe::{Cpe, Part, Value};
 use crate::vuln::product;
+use crate::vuln::version::is_known_word;
 
 /// A system of which no more than so much is sure was told by packets, not by words.
 const OS_GUESS_MAX: u8 = 60;
 /// What some write for the places of a version that they leave out: `2.4.x`, `9.4.z-SNAPSHOT`, `1.N`.
 const WILD: &str = "xXyYzZnN*?";
+/// From so many places on a version is told in whole, whatever follows.
+const WHOLE_PLACES: usize = 3;
 /// Most CPE names that are looked at of one service.
 const CPES_MAX: usize = 16;
 
@@ -174,18 +177,29 @@ fn is_wild(whole: &str, told: &str) -> bool {
     whole.trim_start().strip_prefix(told).is_some_and(|rest| rest.starts_with('.'))
 }
 
+/// Whether a place of a version, behind so many others, hides what stands there: `2.4.hidden`, `1.2X` for 1.20 to 1.29. A small `x` may
+/// be a release of OpenSSL's.
+fn is_hidden(word: &str, places: usize) -> bool {
+    let behind = word.trim_start_matches(|c: char| c.is_ascii_digit());
+    if behind.len() < word.len() {
+        return !behind.is_empty() && behind.chars().all(|sign| "X*?".contains(sign));
+    }
+    places < WHOLE_PLACES && word.chars().all(|c| c.is_ascii_alphabetic()) && !is_known_word(word)
+}
+
 /// The version in what was told, up to the first place that is left out.
 fn told_version(version: &str) -> Option<&str> {
     let version = version.split_whitespace().next()?;
     // Ruby tells the day of its release behind its version: `2.6.6/2020-03-31`.
     let version = version.split('/').next()?;
     let version = version.trim_end_matches([',', ';', ')', '.']);
-    let mut end = 0;
+    let (mut end, mut places) = (0, 0);
     for place in version.split('.') {
         let word = place.split(['-', '+', '_', '~']).next().unwrap_or_default();
-        if end > 0 && !word.is_empty() && word.chars().all(|sign| WILD.contains(sign)) {
+        if end > 0 && (word.chars().all(|sign| WILD.contains(sign)) || is_hidden(word, places)) {
             return version.get(..end - 1);
         }
+        places += 1;
         end += place.len() + 1;
     }
     Some(version).filter(|version| !version.is_empty())

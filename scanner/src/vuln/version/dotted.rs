@@ -155,6 +155,12 @@ fn is_build_date(word: &str, digits: &str) -> bool {
     is_day && (word.is_empty() || word.eq_ignore_ascii_case("v"))
 }
 
+/// Whether everybody knows what this word behind a version means, in lower or upper case.
+pub(super) fn is_known_word(word: &str) -> bool {
+    let word = word.to_ascii_lowercase();
+    BEFORE.iter().chain(&AFTER).any(|(known, _)| *known == word) || SAME.contains(&word.as_str())
+}
+
 /// The word with its rank; `None` for one that names the release itself.
 fn known<'a>(word: &str, digits: &'a str) -> Option<Word<'a>> {
     let text = word.to_ascii_lowercase();

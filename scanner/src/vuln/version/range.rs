@@ -161,7 +161,12 @@ impl Range {
         match self.scheme {
             Scheme::Dpkg | Scheme::Rpm if !version.contains(':') => {
                 let without_epoch = bound.split_once(':').map_or(bound, |(_, rest)| rest);
-                compare(self.scheme, version, without_epoch)
+                let upstream = without_epoch.rsplit_once('-').map(|(upstream, _)| upstream);
+                // Whoever tells no revision has the one of the correction as likely as the one before it.
+                let is_same_upstream = !version.contains('-')
+                    && upstream
+                        .is_some_and(|upstream| compare(self.scheme, version, upstream) == Some(Ordering::Equal));
+                if is_same_upstream { None } else { compare(self.scheme, version, without_epoch) }
             }
             Scheme::OpenSsh if openssh::release(bound) == Some(bound.trim()) => {
                 compare(self.scheme, openssh::release(version)?, bound)
@@ -184,8 +189,9 @@ pub fn unread(words: &str) -> String {
 /// Whether some of the versions that begin with `version` are on one side of `bound` and some on the other.
 fn is_crossed(version: &str, bound: &Bound, is_lower: bool, is_cut: bool) -> bool {
     let ((own, rest), (of_bound, _)) = (places_in(version), places_in(&bound.version));
-    // With a word or a revision behind its numbers it is told in whole.
-    let is_front = rest.is_empty()
+    // With a revision behind its numbers, or a word that everybody knows, it is told in whole. Of `2.4-mod` nobody knows that.
+    let word: String = rest.chars().filter(|c| !"-_+~ ".contains(*c)).take_while(char::is_ascii_alphabetic).collect();
+    let is_front = (rest.is_empty() || own.len() < WHOLE_PLACES && !word.is_empty() && !super::is_known_word(&word))
         && !own.is_empty()
         && (own.len() < of_bound.len() || (is_cut && own.len() == of_bound.len()))
         && own.iter().zip(&of_bound).all(|(a, b)| number::compare(a, b).is_eq());

@@ -258,8 +258,8 @@ impl RequestArgs {
                 texts.ports().and_then(|ports| ports.parse().ok()).unwrap_or_else(|| ScanSpec::default().ports)
             }
         };
-        let udp = PortSet::udp_by_popularity().take(self.top_udp_ports.map_or(0, |count| count as usize));
-        Some(named.iter().chain(udp).collect())
+        let udp = self.top_udp_ports.map(PortSet::top_udp_ports).unwrap_or_default();
+        Some(named.iter().chain(udp.iter()).collect())
     }
 }
 

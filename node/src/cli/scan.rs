@@ -375,3 +375,18 @@ fn size(accepted: &ScanAccepted) -> String {
         partitions => format!("{targets} in {partitions} partitions"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_the_flags_that_were_used_and_the_fields_of_a_profile() {
+        let told = "exclude_ports leaves no port to ask";
+        let own = ScanRequest { exclude_ports: Some("22".into()), ..ScanRequest::default() };
+        let failure = |exit| Failure::new(exit, told);
+        assert_eq!(refused(failure(ExitCode::Usage), &own).what, "--exclude-ports leaves no port to ask");
+        assert_eq!(refused(failure(ExitCode::Usage), &ScanRequest::default()).what, told, "a profile's");
+        assert_eq!(refused(failure(ExitCode::Refused), &own).what, told);
+    }
+}

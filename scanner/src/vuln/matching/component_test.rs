@@ -131,7 +131,7 @@ fn each_product_is_held_against_its_own_version() {
             "nginx",
             "1.18.0",
             &[("server", "nginx/1.18.0 Apache/2.4.41")],
-            &[("13", "nginx 1.18.0", true), ("10", "Apache 2.4.41", true)],
+            &[("10", "Apache 2.4.41", true), ("13", "nginx 1.18.0", true)],
         ),
         ("iOS", "12.1", &[("server", "iOS/12.1 AirTunes/220.68")], &[]),
         (

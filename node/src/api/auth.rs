@@ -14,7 +14,7 @@ use pentora_raft::{Digest, NodeId};
 
 use super::access::key_of;
 use super::forward::{Gateway, reader};
-use super::limits::{Failures, Rates, STRANGERS_A_MINUTE, TOKENS_OF_ONE, source_of};
+use super::limits::{Failures, Rates, STRANGERS_A_MINUTE, TOKENS_OF_ONE, TooMany, source_of};
 use super::object;
 use super::places::Place;
 use super::register::{REGISTER, Waiting};
@@ -118,10 +118,8 @@ enum Denied {
     Ended(Author),
     /// The token's role does not go so far.
     Role(Author, AccessRole, AccessRole),
-    /// Too many requests with it, and after how many seconds it may make more.
-    Rate(Author, u64),
-    /// The same of all tokens that somebody answers for.
-    RateOfMaker(Author, u64),
+    /// Too many requests with it, or with all tokens that somebody answers for.
+    Rate(Author, TooMany),
     /// A JWT that is not taken, and whose, where that is known.
     Jwt(Author, Fault),
 }
@@ -132,15 +130,16 @@ impl Denied {
             Self::Unknown | Self::JoinToken | Self::Ended(_) => StatusCode::UNAUTHORIZED,
             Self::Role(..) | Self::Jwt(_, Fault::NoRole { .. }) => StatusCode::FORBIDDEN,
             Self::Jwt(..) => StatusCode::UNAUTHORIZED,
-            Self::Rate(..) | Self::RateOfMaker(..) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Rate(..) => StatusCode::TOO_MANY_REQUESTS,
         }
     }
 
     fn author(&self) -> Author {
         match self {
             Self::Unknown | Self::JoinToken => Author::default(),
-            Self::Ended(author) | Self::Role(author, ..) | Self::Jwt(author, _) => author.clone(),
-            Self::Rate(author, _) | Self::RateOfMaker(author, _) => author.clone(),
+            Self::Ended(author) | Self::Role(author, ..) | Self::Rate(author, _) | Self::Jwt(author, _) => {
+                author.clone()
+            }
         }
     }
 }
@@ -183,30 +182,21 @@ impl Gate {
                 Some((key, token)) => Bearer { who: token.name, roles: vec![token.role], shown: Shown::token(key) },
             }
         };
-        if let Err(denied) = self.is_within_rate(&who) {
-            return Err(denied(author(who)));
-        }
-        match roles.iter().find(|role| !role.may(needed)) {
-            Some(has) => Err(Denied::Role(author(who), *has, needed)),
-            None => Ok((author(who), Some(shown))),
+        match (self.is_within_rate(&who), roles.iter().find(|role| !role.may(needed))) {
+            (Err(too_many), _) => Err(Denied::Rate(author(who), too_many)),
+            (Ok(()), Some(has)) => Err(Denied::Role(author(who), *has, needed)),
+            (Ok(()), None) => Ok((author(who), Some(shown))),
         }
     }
 
     /// Whether a token, and whoever answers for it, may make one more request.
-    fn is_within_rate(&self, who: &str) -> Result<(), impl FnOnce(Author) -> Denied + use<>> {
+    fn is_within_rate(&self, who: &str) -> Result<(), TooMany> {
         let (own, maker) = self.node.raft.read(|state| (state.token_limits(who), state.maker_of(who)));
         let all = self.node.token_rate;
-        let of_token = self.rates.take(who, own.requests_per_minute.map_or(all, |own| own.min(all)));
-        let (is_maker, taken) = match of_token {
-            Ok(()) => (true, self.makers.take(&maker, all.saturating_mul(TOKENS_OF_ONE))),
-            refused => (false, refused),
-        };
-        taken.map_err(|seconds| {
-            move |author| match is_maker {
-                true => Denied::RateOfMaker(author, seconds),
-                false => Denied::Rate(author, seconds),
-            }
-        })
+        let own = own.requests_per_minute.map_or(all, |own| own.min(all));
+        let too_many = |is_of_maker| move |seconds| TooMany { seconds, is_of_maker };
+        self.rates.take(who, own).map_err(too_many(false))?;
+        self.makers.take(&maker, all.saturating_mul(TOKENS_OF_ONE)).map_err(too_many(true))
     }
 
     /// Who shows a token that is known here, of whatever role; anybody where none is asked for.
@@ -292,9 +282,9 @@ fn answer(denied: &Denied) -> Response {
             let detail = format!("this needs the role {needed}, and {what}`{who}` has the role {has}");
             return ApiError::new(StatusCode::FORBIDDEN, "role_missing", detail).into_response();
         }
-        Denied::Rate(author, seconds) | Denied::RateOfMaker(author, seconds) => {
+        Denied::Rate(author, TooMany { seconds, is_of_maker }) => {
             let what = if is_person(&author.who) { "by" } else { "with token" };
-            let others = if matches!(denied, Denied::Rate(..)) { "" } else { " and others of whoever answers for it" };
+            let others = if *is_of_maker { " and others of whoever answers for it" } else { "" };
             let detail = format!("too many requests {what} `{}`{others}", author.who);
             let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail);
             return error.retry_after(*seconds).into_response();

@@ -82,6 +82,15 @@ impl Failures {
     }
 }
 
+/// That more requests come than are taken.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TooMany {
+    /// After how many seconds one is taken again.
+    pub(super) seconds: u64,
+    /// Whether they are those of all tokens that somebody answers for, and not of one.
+    pub(super) is_of_maker: bool,
+}
+
 /// A bucket for each token.
 #[derive(Debug, Default)]
 pub(super) struct Rates {

@@ -484,6 +484,10 @@ mod conversation_tests;
 mod bare_page_tests;
 
 #[cfg(test)]
+#[path = "detect/http_2_test.rs"]
+mod http_2_tests;
+
+#[cfg(test)]
 #[path = "detect/tls_refusal_test.rs"]
 mod tls_refusal_tests;
 

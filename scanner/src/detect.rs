@@ -264,13 +264,23 @@ impl Detector {
         };
         let inside = Endpoint { tls: Some(connector), speaks_http_2, ..endpoint };
         let inside = if told.tls.is_some() { inside.answered() } else { inside };
-        let known = if speaks_http_2 {
+        let mut known = if speaks_http_2 {
             Box::pin(self.asked_over_http_2(&inside)).await.unwrap_or_default()
         } else {
             let seen = self.interrogate(&inside, options.intensity).await;
             // What says nothing inside is not asked further, so this costs a silent port nothing.
             self.described(&inside.answered(), seen).await.unwrap_or_default()
         };
+        let mut told = told;
+        let is_mute = known.service.as_ref().is_none_or(|service| service.name == WRAPPED);
+        if let Some(tls) = told.tls.as_mut().filter(|tls| is_mute && tls.alpn.is_none())
+            && tls::chooses(&inside.answered(), HTTP_2).await
+        {
+            // It goes on where it is offered HTTP/1.1 alone, and then closes.
+            tls.alpn = Some(HTTP_2.to_owned());
+            let over = Endpoint { tls: Some(&self.connector_2.0), speaks_http_2: true, ..inside.answered() };
+            known = Box::pin(self.asked_over_http_2(&over)).await.unwrap_or(known);
+        }
         let of_certificate = || {
             let found = self.matcher.handshake(endpoint.address.port(), told.tls.as_ref()?)?;
             Some(found.service)
@@ -292,10 +302,18 @@ impl Detector {
     async fn described(&self, endpoint: &Endpoint<'_>, seen: Seen) -> Option<Identified> {
         let mut banner = seen.greeting.as_deref().and_then(printable_banner);
         let mut service = match &seen.outcome {
+            Outcome::Known(found) if is_http_2_alone(&found.service) => {
+                let over = Endpoint { speaks_http_2: true, ..*endpoint };
+                let mut told =
+                    Box::pin(self.asked_over_http_2(&over)).await.unwrap_or(Identified { banner, service: None });
+                told.service.get_or_insert_with(|| found.service.clone());
+                return Some(told);
+            }
             Outcome::Known(found) => found.service.clone(),
             Outcome::Unknown if self.is_web_port(endpoint) || seen.has_dropped_page => {
                 // Some servers drop a request of HTTP/1.0, or one without a host, without a word.
-                let Some((service, page)) = Box::pin(self.asked_as_a_browser_does(endpoint)).await else {
+                let first = Box::pin(http::get_first(endpoint)).await.map(|page| page.bytes);
+                let Some((service, page)) = first.and_then(|page| self.page_named(endpoint, page)) else {
                     return Some(Identified { banner, service: None });
                 };
                 let banner = printable_banner(http::final_answer(&page));
@@ -382,6 +400,11 @@ impl Detector {
     /// What answers to a whole request of HTTP/1.1, which names a host: the service, and its page.
     async fn asked_as_a_browser_does(&self, endpoint: &Endpoint<'_>) -> Option<(Service, Vec<u8>)> {
         let page = http::get(endpoint, "/").await?.bytes;
+        self.page_named(endpoint, page)
+    }
+
+    /// What the rules make of a page, with it.
+    fn page_named(&self, endpoint: &Endpoint<'_>, page: Vec<u8>) -> Option<(Service, Vec<u8>)> {
         let found = self.judge(endpoint, self.web_probe(endpoint).as_ref(), &page)?;
         Some((found.service.clone(), page))
     }
@@ -430,6 +453,11 @@ impl Detector {
     }
 }
 
+/// Whether a server begins with a frame of HTTP/2, which it then speaks without having agreed on it (RFC 9113 section 3.3).
+fn is_http_2_alone(service: &Service) -> bool {
+    service.facts.iter().any(|(name, value)| name == "http-version" && value == "2")
+}
+
 /// The name of a port that accepts connections and closes them without a word: a filter in front of a service.
 const WRAPPED: &str = "tcpwrapped";
 
@@ -454,6 +482,10 @@ mod conversation_tests;
 #[cfg(test)]
 #[path = "detect/bare_page_test.rs"]
 mod bare_page_tests;
+
+#[cfg(test)]
+#[path = "detect/http_2_test.rs"]
+mod http_2_tests;
 
 #[cfg(test)]
 #[path = "detect/tls_refusal_test.rs"]

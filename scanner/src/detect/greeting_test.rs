@@ -50,6 +50,8 @@ static LATE: &[Late] = &[
     (47201, 2000, b"220 (vsFTPd 3.0.3)\r\n", Early::Borne, ("ftp", Some("vsftpd"), Some("3.0.3"))),
     (47202, 2000, b"220 mx.frob.example ESMTP Postfix\r\n", Early::Refused(b"554 5.5.1 Error: too early\r\n"), ("smtp", Some("Postfix smtpd"), None)),
     (47203, 3000, b"SSH-2.0-dropbear_2022.83\r\n", Early::Borne, ("ssh", Some("Dropbear sshd"), Some("2022.83"))),
+    (47206, 4000, b"SSH-2.0-OpenSSH_9.6p1\r\n", Early::Borne, ("ssh", Some("OpenSSH"), Some("9.6p1"))),
+    (47207, 5000, b"220 mx.frob.example ESMTP Postfix (3.7.11)\r\n", Early::Borne, ("smtp", Some("Postfix smtpd"), Some("3.7.11"))),
     (47204, 2500, b"+OK Dovecot ready.\r\n", Early::Refused(b"-ERR what?\r\n"), ("pop3", Some("Dovecot pop3d"), None)),
 ];
 

@@ -17,6 +17,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 pub use self::bare::{is_bare_page, is_whole_page};
+pub(in crate::detect) use self::charset::text_in;
 pub use self::favicon::favicon_hash;
 pub use self::location::follow;
 pub use self::page::{Page, read_page};
@@ -30,6 +31,9 @@ use crate::gate::Stage;
 const REDIRECTS_MAX: usize = 3;
 /// Longest wait for an answer.
 const ANSWER_WAIT: Duration = Duration::from_secs(3);
+/// The same where a server has not said a word, though its number is one of the web: some look everything up anew, or wake what they are
+/// in front of.
+const FIRST_WAIT: Duration = Duration::from_secs(6);
 /// Between two parts of an answer.
 pub(super) const ANSWER_GAP: Duration = Duration::from_secs(1);
 /// Longest text of one field that is kept.
@@ -115,8 +119,18 @@ pub(super) async fn get(endpoint: &Endpoint<'_>, path: &str) -> Option<Answer> {
     if endpoint.speaks_http_2 {
         return Box::pin(http2::get(endpoint, path)).await;
     }
+    get_within(endpoint, path, ANSWER_WAIT).await
+}
+
+/// Asks for the first page of a server that has not said anything yet, and is waited for longer.
+pub(super) async fn get_first(endpoint: &Endpoint<'_>) -> Option<Answer> {
+    let endpoint = Endpoint { deadline: endpoint.deadline.max(Instant::now() + FIRST_WAIT), ..*endpoint };
+    get_within(&endpoint, "/", FIRST_WAIT).await
+}
+
+async fn get_within(endpoint: &Endpoint<'_>, path: &str, wait: Duration) -> Option<Answer> {
     let mut connection = endpoint.connect(Stage::Http).await.ok()?;
-    let until = endpoint.deadline.min(Instant::now() + ANSWER_WAIT);
+    let until = endpoint.deadline.min(Instant::now() + wait);
     let request = request(endpoint, path);
     connection::send(&mut connection.stream, request.as_bytes(), until).await.then_some(())?;
     let mut bytes = Vec::new();

@@ -313,7 +313,7 @@ impl Detector {
         let Some(probe) = said.probe().filter(|probe| probe.payload.starts_with(b"GET / HTTP/1.0")) else { return };
         if !std::mem::replace(&mut learnt.is_asked_as_a_browser, true) {
             let payload = http::request(endpoint, "/").into_bytes().into();
-            probe_order.ask_again(ProbeRef { payload, ..probe.clone() });
+            probe_order.ask_behind_the_listener(ProbeRef { payload, ..probe.clone() });
         }
     }
 

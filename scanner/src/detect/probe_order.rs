@@ -109,6 +109,18 @@ impl ProbeOrder {
         self.queue.push_front(Attempt::Probe(probe));
     }
 
+    /// A probe that nothing is hurried by: it comes next, but for a listener that has not begun yet, which needs the time that is left for
+    /// a server that greets late.
+    pub(super) fn ask_behind_the_listener(&mut self, probe: ProbeRef) {
+        match self.take_listener() {
+            Some(listener) => {
+                self.ask_again(probe);
+                self.queue.push_front(listener);
+            }
+            None => self.ask_again(probe),
+        }
+    }
+
     /// Whether nothing is left.
     pub(super) fn is_exhausted(&self) -> bool {
         self.queue.is_empty()
@@ -213,6 +225,18 @@ mod tests {
         let (opening, probe_order) = ProbeOrder::new(&probes[2..], 4000, 8, false);
         assert_eq!(opening.attempt, Attempt::Probe(probes[2].clone()), "one connection listens and then asks");
         assert_eq!(rest(probe_order), ["Hello", "Listen", "4"]);
+    }
+
+    #[test]
+    fn what_is_asked_once_more_lets_the_listener_go_before_it() {
+        let probes = [probe(1, 1, false, &[]), probe(2, 1, false, &[])];
+        let (_, mut probe_order) = ProbeOrder::new(&probes, 4000, 7, false);
+        probe_order.ask_behind_the_listener(probes[0].clone());
+        assert_eq!(rest(probe_order), ["Listen", "1", "Hello", "2"]);
+        let (_, mut probe_order) = ProbeOrder::new(&probes, 4000, 7, false);
+        probe_order.take_listener();
+        probe_order.ask_behind_the_listener(probes[0].clone());
+        assert_eq!(rest(probe_order), ["1", "Hello", "2"]);
     }
 
     #[test]

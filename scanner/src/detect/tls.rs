@@ -159,6 +159,14 @@ pub(super) async fn inspect(endpoint: &Endpoint<'_>, upgrade: Option<Upgrade>) -
     Inspected { tls: Some(tls), refusal, wants_certificate, is_particular, weak_suites }
 }
 
+/// Whether a server chooses this protocol when it is offered that alone. Some go on without any where they are offered others, and then
+/// say nothing.
+pub(super) async fn chooses(endpoint: &Endpoint<'_>, protocol: &str) -> bool {
+    let asking = Asking { endpoint, upgrade: None, protocols: &[] };
+    let handshake = asking.handshake_with(&[protocol]).await;
+    handshake.is_some_and(|told| told.is_ok_and(|told| told.alpn.as_deref() == Some(protocol)))
+}
+
 /// Whom to ask with hellos, and how.
 #[derive(Clone, Copy)]
 struct Asking<'a, 'e> {
@@ -402,6 +410,13 @@ impl ServerCertVerifier for AcceptAll {
             SignatureScheme::ED448,
             SignatureScheme::RSA_PKCS1_SHA1,
             SignatureScheme::ECDSA_SHA1_Legacy,
+            // RSA-PSS with keys that are for it alone, and Brainpool's curves (RFC 8446 section 4.2.3, RFC 8734).
+            SignatureScheme::Unknown(0x0809),
+            SignatureScheme::Unknown(0x080a),
+            SignatureScheme::Unknown(0x080b),
+            SignatureScheme::Unknown(0x081a),
+            SignatureScheme::Unknown(0x081b),
+            SignatureScheme::Unknown(0x081c),
         ]);
         schemes.dedup();
         schemes

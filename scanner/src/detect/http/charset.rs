@@ -25,6 +25,19 @@ pub(super) fn decode<'a>(body: &'a [u8], content_type: Option<&str>) -> Cow<'a, 
     encoding.decode_without_bom_handling(body).0
 }
 
+/// A short text that says nothing of its charset: UTF-8 where it is, else what the web writes Latin letters in. The front of one that
+/// was cut within a letter is UTF-8 too.
+pub(in crate::detect) fn text_in(bytes: &[u8]) -> Cow<'_, str> {
+    let is_utf_8 = match std::str::from_utf8(bytes) {
+        Ok(_) => true,
+        Err(error) => {
+            error.error_len().is_none() && bytes.get(..error.valid_up_to()).is_some_and(|front| !front.is_ascii())
+        }
+    };
+    let encoding = if is_utf_8 { UTF_8 } else { WINDOWS_1252 };
+    encoding.decode_without_bom_handling(bytes).0
+}
+
 /// Whether all bytes are text to it, so that what is UTF-8 would be taken for other letters.
 fn is_single_byte(encoding: &'static Encoding) -> bool {
     encoding == WINDOWS_1252
@@ -84,6 +97,20 @@ fn label_behind(word: &str, text: &str) -> Option<&'static Encoding> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_of_no_charset_keeps_its_letters() {
+        for (bytes, text) in [
+            (&b"Ger\xe4t"[..], "Ger\u{e4}t"),
+            ("Ger\u{e4}t".as_bytes(), "Ger\u{e4}t"),
+            (b"caf\xe9", "caf\u{e9}"),
+            (b"caf\xc3\xa9 \xc3", "caf\u{e9} \u{fffd}"),
+            (b"10 \x80", "10 \u{20ac}"),
+            (b"", ""),
+        ] {
+            assert_eq!(text_in(bytes), text, "{bytes:?}");
+        }
+    }
 
     fn meta(charset: &str, text: &[u8]) -> Vec<u8> {
         [format!("<meta charset=\"{charset}\"><title>").as_bytes(), text].concat()

@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use ::http::{HeaderMap, Request, Uri, Version};
 use tokio::time::{Instant, timeout_at};
 
+use super::charset::text_in;
 use super::{ANSWER_WAIT, Answer, BODY_BYTES_MAX};
 use crate::authority;
 use crate::detect::connection::{Ending, Endpoint};
@@ -18,7 +19,8 @@ const HEADERS_BYTES_MAX: u32 = 32 * 1024;
 /// The largest frame that is taken: the least that a client may ask for.
 const FRAME_BYTES_MAX: u32 = 16 * 1024;
 
-/// Asks for a page; `None` when nothing like an answer comes. The endpoint's handshake names `h2` alone.
+/// Asks for a page; `None` when nothing like an answer comes. The endpoint's handshake names `h2` alone; in the clear it is known that the
+/// server speaks it.
 pub(super) async fn get(endpoint: &Endpoint<'_>, path: &str) -> Option<Answer> {
     let connection = endpoint.connect(Stage::Http).await.ok()?;
     let until = endpoint.deadline.min(Instant::now() + ANSWER_WAIT);
@@ -69,8 +71,9 @@ pub(super) async fn get(endpoint: &Endpoint<'_>, path: &str) -> Option<Answer> {
 }
 
 fn request(endpoint: &Endpoint<'_>, path: &str) -> Option<Request<()>> {
-    let host = authority::host_header(endpoint.name, endpoint.address, true);
-    let uri: Uri = format!("https://{host}{path}").parse().ok()?;
+    let host = authority::host_header(endpoint.name, endpoint.address, endpoint.tls.is_some());
+    let scheme = if endpoint.tls.is_some() { "https" } else { "http" };
+    let uri: Uri = format!("{scheme}://{host}{path}").parse().ok()?;
     let request = Request::get(uri)
         .version(Version::HTTP_2)
         .header("user-agent", "Mozilla/5.0 (compatible; Pentora)")
@@ -88,8 +91,7 @@ fn as_http_1(status: u16, headers: &HeaderMap, body: &[u8]) -> Vec<u8> {
             continue;
         }
         // Writing to a string cannot fail.
-        let _infallible =
-            write!(head, "{}: {}\r\n", written_large(name.as_str()), String::from_utf8_lossy(value.as_bytes()));
+        let _infallible = write!(head, "{}: {}\r\n", written_large(name.as_str()), text_in(value.as_bytes()));
     }
     let _infallible = write!(head, "Content-Length: {}\r\n\r\n", body.len());
     [head.as_bytes(), body].concat()

@@ -26,8 +26,30 @@ pub fn follow(location: &str, path: &str, host: &str, port: u16, is_tls: bool) -
         let folder = folder.rsplit_once('/').map_or("", |(folder, _)| folder);
         format!("{folder}/{location}")
     };
+    let target = without_dots(&target);
     let is_sendable = target.len() <= PATH_MAX && target.bytes().all(|byte| (b'!'..=b'~').contains(&byte));
     is_sendable.then_some(target)
+}
+
+/// A path without its segments `.` and `..`, which stand for this one and the one above (RFC 3986 section 5.2.4).
+fn without_dots(target: &str) -> String {
+    let (path, query) = target.find('?').map_or((target, ""), |at| target.split_at(at));
+    let mut kept: Vec<&str> = Vec::new();
+    let mut segments = path.strip_prefix('/').unwrap_or(path).split('/').peekable();
+    while let Some(segment) = segments.next() {
+        let is_last = segments.peek().is_none();
+        match segment {
+            "." | ".." => {
+                if segment == ".." {
+                    kept.pop();
+                }
+                // What leads to a folder ends like one.
+                kept.extend(is_last.then_some(""));
+            }
+            _ => kept.push(segment),
+        }
+    }
+    format!("/{}{query}", kept.join("/"))
 }
 
 /// What follows `//` in an absolute location of our scheme; `Some(None)` for a relative one, `None` for another scheme.
@@ -61,6 +83,17 @@ mod tests {
     fn the_same_host_is_followed_and_no_other() {
         let follow = |location| follow(location, "/a/b?c", "10.0.0.1", 8080, false);
         assert_eq!(follow("/login").as_deref(), Some("/login"));
+        for (location, path) in [
+            ("./x/../login?a=1#f", "/a/login?a=1"),
+            ("../../../x", "/x"),
+            ("..", "/"),
+            (".", "/a/"),
+            ("/x/./y/../", "/x/"),
+            ("/x?a=/../b", "/x?a=/../b"),
+            ("/..x/.y", "/..x/.y"),
+        ] {
+            assert_eq!(follow(location).as_deref(), Some(path), "{location}");
+        }
         assert_eq!(follow("login?x#y").as_deref(), Some("/a/login?x"));
         assert_eq!(follow("http://10.0.0.1:8080").as_deref(), Some("/"));
         assert_eq!(follow("//10.0.0.1:8080/x").as_deref(), Some("/x"));

@@ -7,6 +7,8 @@ use std::io::Read;
 
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 
+use super::charset::text_in;
+
 /// Longest head that is read: cookies and policies make some long, and of an answer no more than 64 kB are read.
 const HEAD_BYTES_MAX: usize = 56 * 1024;
 /// Most headers that are read.
@@ -67,7 +69,10 @@ impl Head {
 #[must_use]
 pub fn is_http(bytes: &[u8]) -> bool {
     let bytes = past_line_ends(bytes);
-    ["HTTP/1.", "HTTP/2 ", "HTTP/2.0 "].iter().any(|front| bytes.starts_with(front.as_bytes()))
+    // Browsers take it in small letters as well.
+    let is_at_front =
+        |front: &&str| bytes.get(..front.len()).is_some_and(|begins| begins.eq_ignore_ascii_case(front.as_bytes()));
+    ["HTTP/1.", "HTTP/2 ", "HTTP/2.0 "].iter().any(|front| is_at_front(&front))
 }
 
 /// What follows the line ends that some servers put before an answer.
@@ -126,7 +131,7 @@ fn read_one_head(bytes: &[u8]) -> Option<Head> {
         if line.is_empty() {
             return Some(Head { status: status?, headers, body_at: at });
         }
-        let line = String::from_utf8_lossy(line);
+        let line = text_in(line);
         if status.is_none() {
             status = Some(status_of(&line)?);
         } else if line.starts_with([' ', '\t']) {
@@ -296,6 +301,8 @@ mod tests {
         assert_eq!(read_head(plain).unwrap().content_type(), Some("a/b"));
         let wide = format!("HTTP/1.1 200 OK\r\nCookie: {}\r\n\r\n<title>x</title>", "c".repeat(50_000));
         assert_eq!(&*body(&read_head(wide.as_bytes()).unwrap(), wide.as_bytes()), b"<title>x</title>");
+        let odd = b"\r\nhttp/1.1 401 no\r\nWWW-Authenticate: Basic realm=\"R\xe9seau\"\r\n\r\n";
+        assert_eq!(read_head(odd).unwrap().get("www-authenticate"), Some("Basic realm=\"R\u{e9}seau\""));
         assert_eq!(read_head(b"HTTP/1.1 200 OK\r\nServer: a"), None);
         assert_eq!(read_head(b"HTTP/1.1 hello\r\n\r\n"), None);
         assert_eq!(read_head(b"RTSP/1.0 200 OK\r\n\r\n"), None);

@@ -8,6 +8,7 @@ mod bacnet;
 mod ber;
 mod cassandra;
 mod coap;
+mod code_page;
 mod dcerpc;
 mod dns;
 mod drda;
@@ -39,6 +40,7 @@ mod smb;
 mod snmp;
 mod teamviewer;
 mod telnet;
+mod tns;
 mod ubiquiti;
 mod x11;
 
@@ -100,6 +102,7 @@ static DISSECTORS: &[Dissector] = &[
     Dissector { name: "snmp", read: snmp::read },
     Dissector { name: "teamviewer", read: teamviewer::read },
     Dissector { name: "telnet", read: telnet::read },
+    Dissector { name: "tns", read: tns::read },
     Dissector { name: "ubiquiti", read: ubiquiti::read },
     Dissector { name: "x11", read: x11::read },
 ];

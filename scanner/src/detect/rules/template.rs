@@ -7,6 +7,7 @@ use regex::bytes::Captures;
 use thiserror::Error;
 
 use super::cpe::{CPE_PARTS, cpe_quoted, full_cpe};
+use crate::detect::http::text_in;
 use crate::finding::plain_text;
 
 /// Longest text that a field can have, in characters of the answer.
@@ -126,7 +127,7 @@ impl Template {
 
 /// A stranger's words as one line of text.
 pub(crate) fn printable(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
+    let text = text_in(bytes);
     let text: String = text.chars().take(FIELD_CHARS_MAX).collect();
     plain_text(text.trim()).into_owned()
 }

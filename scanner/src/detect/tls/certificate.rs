@@ -5,6 +5,7 @@
 
 mod dates;
 mod front;
+mod issuer;
 mod names;
 
 use std::net::IpAddr;
@@ -21,8 +22,8 @@ pub(super) const DER_BYTES_MAX: usize = 64 * 1024;
 const NAMES_MAX: usize = 256;
 /// Longest text that is kept of any field.
 const TEXT_MAX: usize = 512;
-/// Shortest RSA key that is not called weak (NIST SP 800-131A).
-const RSA_BITS_MIN: usize = 2048;
+/// Shortest RSA key that is not called weak (NIST SP 800-131A), in bytes: some makers' keys of 2048 bits begin with zeros.
+const RSA_BYTES_MIN: usize = 2048 / 8;
 /// Shortest elliptic curve that is not called weak (NIST SP 800-131A).
 const EC_BITS_MIN: usize = 224;
 
@@ -34,8 +35,8 @@ pub struct Seen {
     is_self_issued: bool,
     is_weak_key: bool,
     is_weak_signature: bool,
-    /// It tells where its issuer's certificate is, so its issuer is no root that everybody has.
-    names_issuer_location: bool,
+    /// Its issuer's certificate is one that has to be sent.
+    needs_issuer: bool,
     /// Whether only its front was read.
     is_cut: bool,
     /// Whether one of its dates is no date.
@@ -60,17 +61,12 @@ pub fn read_certificate(der: &[u8]) -> Option<Seen> {
 
 fn read(x509: &X509Certificate<'_>, der: &[u8], dates: Option<dates::Dates>) -> Seen {
     let signature = name_of(&x509.signature_algorithm.algorithm);
+    // One whose dates were mended is no longer what was signed.
+    let is_self_issued = issuer::is_itself(x509, dates.is_none().then_some(der));
     let Key { name: key, is_weak: is_weak_key } = key_of(x509);
     let is_weak_signature = ["md2", "md4", "md5", "sha1", "sha-1"]
         .iter()
         .any(|weak| signature.to_ascii_lowercase().starts_with(weak) || signature.to_ascii_lowercase().ends_with(weak));
-    let names_issuer_location = x509.extensions().iter().any(|extension| match extension.parsed_extension() {
-        ParsedExtension::AuthorityInfoAccess(access) => access
-            .accessdescs
-            .iter()
-            .any(|description| description.access_method.to_id_string() == "1.3.6.1.5.5.7.48.2"),
-        _ => false,
-    });
     let mut names = names_of(x509);
     let more_names = names.split_off(names.len().min(NAMES_MAX));
     let has_odd_dates = dates.as_ref().is_some_and(dates::Dates::are_odd);
@@ -89,14 +85,14 @@ fn read(x509: &X509Certificate<'_>, der: &[u8], dates: Option<dates::Dates>) -> 
         serial: hex::encode(x509.raw_serial().get(..64).unwrap_or(x509.raw_serial())),
         sha256: hex::encode(Sha256::digest(der)),
     };
-    let is_self_issued = x509.subject().as_raw() == x509.issuer().as_raw();
+    let needs_issuer = issuer::has_to_be_sent(x509);
     let is_cut = false;
     Seen {
         certificate,
         is_self_issued,
         is_weak_key,
         is_weak_signature,
-        names_issuer_location,
+        needs_issuer,
         is_cut,
         has_odd_dates,
         more_names,
@@ -125,8 +121,11 @@ pub fn problems(chain: &[Seen], name: Option<&str>, now_s: i64) -> Vec<String> {
     let others = chain.get(1..).unwrap_or_default();
     let is_linked = own.is_self_issued
         || others.is_empty()
-        || others.iter().any(|other| other.certificate.subject == own.certificate.issuer);
-    let is_alone = chain.len() == 1 && !own.is_self_issued && own.names_issuer_location;
+        || others.iter().any(|other| {
+            // Sent twice, it is not its own issuer, whatever that is called.
+            other.certificate.subject == own.certificate.issuer && other.certificate.sha256 != own.certificate.sha256
+        });
+    let is_alone = chain.len() == 1 && !own.is_self_issued && own.needs_issuer;
     // The signature of a root that others hang from is never looked at by anybody.
     let is_weakly_signed =
         own.is_weak_signature || chain.iter().any(|seen| seen.is_weak_signature && !seen.is_self_issued);
@@ -156,16 +155,20 @@ impl Seen {
 
 impl Certificate {
     /// Whether it is for a host name or address (RFC 6125): its alternative names count, and the subject's common name
-    /// where it has none.
+    /// where none of them is a name of a host.
     #[must_use]
     pub fn is_for(&self, name: &str) -> bool {
-        // Names of mailboxes and addresses of pages are no names of hosts (RFC 6125 section 6.4.4).
-        let mut hosts = self.names.iter().filter(|name| !name.contains('@') && !name.contains("://")).peekable();
-        if hosts.peek().is_some() {
-            return hosts.any(|pattern| is_matched(pattern, name));
+        if self.names.iter().any(|pattern| is_matched(pattern, name)) {
+            return true;
         }
-        let common = self.subject.split(',').filter_map(|part| part.trim().strip_prefix("CN="));
-        common.into_iter().any(|pattern| is_matched(pattern, name))
+        // Mailboxes, addresses of pages and of hosts are no names of hosts (RFC 6125 section 6.4.4).
+        let is_host = |name: &String| !name.contains('@') && !name.contains("://") && name.parse::<IpAddr>().is_err();
+        if self.names.iter().any(is_host) {
+            return false;
+        }
+        // Parts of a set are told with a plus between them.
+        let parts = self.subject.split(", ").flat_map(|set| set.split(" + "));
+        parts.filter_map(|part| part.trim().strip_prefix("CN=")).any(|pattern| is_matched(pattern, name))
     }
 }
 
@@ -212,7 +215,10 @@ fn key_of(x509: &X509Certificate<'_>) -> Key {
     let info = x509.public_key();
     let key = |name: String, is_weak: bool| Key { name, is_weak };
     match info.parsed() {
-        Ok(PublicKey::RSA(rsa)) => key(format!("RSA {}", rsa.key_size()), rsa.key_size() < RSA_BITS_MIN),
+        Ok(PublicKey::RSA(rsa)) => {
+            let bits = bits_of(rsa.modulus);
+            key(format!("RSA {bits}"), bits.div_ceil(8) < RSA_BYTES_MIN)
+        }
         Ok(PublicKey::EC(point)) => {
             let curve = info.algorithm.parameters.as_ref().and_then(|parameters| parameters.as_oid().ok());
             let name = match curve.map(|oid| oid.to_id_string()).as_deref() {
@@ -233,10 +239,25 @@ fn key_of(x509: &X509Certificate<'_>) -> Key {
     }
 }
 
+/// How many bits a number has, which may begin with zeros.
+fn bits_of(number: &[u8]) -> usize {
+    let zeros = number.iter().take_while(|byte| **byte == 0).count();
+    let first = number.get(zeros).map_or(0, |byte| usize::try_from(byte.leading_zeros()).unwrap_or(0));
+    8 * (number.len() - zeros) - first
+}
+
 fn name_of(oid: &x509_parser::der_parser::Oid<'_>) -> String {
     match x509_parser::objects::oid2sn(oid, x509_parser::objects::oid_registry()) {
         Ok(name) => name.to_owned(),
-        Err(_) => text(&oid.to_id_string()),
+        // Of X9.62 and of the OIW, which the registry does not have.
+        Err(_) => match oid.to_id_string().as_str() {
+            "1.2.840.10045.4.1" => "ecdsa-with-SHA1".to_owned(),
+            "1.2.840.10045.4.3.1" => "ecdsa-with-SHA224".to_owned(),
+            "1.2.840.10040.4.3" | "1.3.14.3.2.27" => "dsa-with-SHA1".to_owned(),
+            "1.3.14.3.2.29" => "rsa-with-SHA1".to_owned(),
+            "1.3.14.3.2.3" => "rsa-with-MD5".to_owned(),
+            number => text(number),
+        },
     }
 }
 
@@ -343,7 +364,9 @@ mod tests {
             names: names.iter().map(|name| (*name).to_owned()).collect(),
             ..Certificate::default()
         };
-        for names in [&[][..], &["admin@svc.example"], &["https://svc.example/", "a@b.example"]] {
+        let set = Certificate { subject: "C=DE, OU=x + CN=svc.example".to_owned(), ..Certificate::default() };
+        assert!(set.is_for("svc.example") && !set.is_for("x"));
+        for names in [&[][..], &["admin@svc.example"], &["10.0.0.1"], &["https://svc.example/", "a@b.example"]] {
             assert!(of(names).is_for("svc.example") && !of(names).is_for("b.example"), "{names:?}");
         }
         assert!(!of(&["other.example", "admin@svc.example"]).is_for("svc.example"));

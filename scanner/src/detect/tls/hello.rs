@@ -79,14 +79,14 @@ pub(super) const SUITES_WEAK: [u16; 42] = [
     0x00a7, 0x00a6, 0x006d, 0x006c, 0x003a, 0x0034, 0x001b, 0x0018, 0xc019, 0xc018, 0xc017,
     0xc016, // no certificate
 ];
-/// X25519, P-256, P-384, P-521, X448.
-const GROUPS: [u16; 5] = [0x001d, 0x0017, 0x0018, 0x0019, 0x001e];
-/// Groups of RFC 7919, which only TLS 1.3 has beside the others: ffdhe2048, ffdhe3072, ffdhe4096.
-const GROUPS_13: [u16; 3] = [0x0100, 0x0101, 0x0102];
-/// ECDSA, RSA-PSS, Ed25519, Ed448, RSA and DSA, down to SHA-1.
-const SIGNATURES: [u16; 15] = [
-    0x0403, 0x0503, 0x0603, 0x0804, 0x0805, 0x0806, 0x0807, 0x0808, 0x0401, 0x0501, 0x0601, 0x0402, 0x0203, 0x0201,
-    0x0202,
+/// X25519, P-256, P-384, P-521, X448, and Brainpool's of 256, 384 and 512 bits (RFC 7027).
+const GROUPS: [u16; 8] = [0x001d, 0x0017, 0x0018, 0x0019, 0x001e, 0x001a, 0x001b, 0x001c];
+/// Groups that only TLS 1.3 has beside the others: ffdhe2048, ffdhe3072, ffdhe4096 (RFC 7919), Brainpool's (RFC 8734).
+const GROUPS_13: [u16; 6] = [0x0100, 0x0101, 0x0102, 0x001f, 0x0020, 0x0021];
+/// ECDSA, RSA-PSS with either kind of key, Ed25519, Ed448, Brainpool's in TLS 1.3, RSA and DSA, down to SHA-1.
+const SIGNATURES: [u16; 21] = [
+    0x0403, 0x0503, 0x0603, 0x0804, 0x0805, 0x0806, 0x0809, 0x080a, 0x080b, 0x0807, 0x0808, 0x081a, 0x081b, 0x081c,
+    0x0401, 0x0501, 0x0601, 0x0402, 0x0203, 0x0201, 0x0202,
 ];
 /// Application protocols by IANA's names. A hello is only a question, so that it offers what any server may insist on, not
 /// only what would be spoken inside.
@@ -267,6 +267,10 @@ mod tests {
         let read = accepted.client_hello();
         assert_eq!(read.server_name(), Some("a.example"));
         assert_eq!(read.alpn().unwrap().collect::<Vec<_>>(), ALPN.map(str::as_bytes));
+        let signatures: Vec<u16> = read.signature_schemes().iter().map(|scheme| u16::from(*scheme)).collect();
+        assert!([0x0809, 0x080a, 0x080b, 0x081a].iter().all(|scheme| signatures.contains(scheme)), "{signatures:x?}");
+        let groups = [0x00, 0x1d, 0x00, 0x17, 0x00, 0x18, 0x00, 0x19, 0x00, 0x1e, 0x00, 0x1a, 0x00, 0x1b, 0x00, 0x1c];
+        assert!(hello.windows(groups.len()).any(|window| window == groups), "Brainpool's are offered to TLS 1.2 too");
         assert_eq!(read.cipher_suites().len(), SUITES.len() + SUITES_13.len());
         let bare = hello_of(&Offer { protocols: &[], ..Offer::default() }, &[Version::Tls12], None, [7; 32]);
         let mut acceptor = Acceptor::default();

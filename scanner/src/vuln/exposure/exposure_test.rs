@@ -262,6 +262,30 @@ fn what_is_said_inside_tls_is_not_in_the_clear() {
 }
 
 #[test]
+fn a_certificate_is_due_when_a_third_of_its_life_is_left() {
+    const HOUR: i64 = 3_600;
+    for (life_h, left_h, is_told) in [
+        (24 * 7, 24 * 5, false),
+        (24 * 7, 24 * 3, false),
+        (24 * 7, 24 * 2, true),
+        (24, 12, false),
+        (24 * 90, 24 * 29, true),
+        (24 * 90, 24 * 31, false),
+        (24 * 398, 24 * 40, false),
+        (24 * 398, 24 * 20, true),
+    ] {
+        let mut service = probed("http", "", "");
+        let end = NOW_S + left_h * HOUR;
+        let (not_before_s, not_after_s) = (Some(end - life_h * HOUR), Some(end));
+        let chain = vec![Certificate { not_before_s, not_after_s, ..Certificate::default() }];
+        service.tls = Some(Box::new(Tls { chain, ..Tls::default() }));
+        let found = ids(Exposures::built_in(), &service, 443, &Answers::new());
+        let is_found = found.iter().any(|id| **id == *"PEN-TLS-EXPIRING");
+        assert_eq!(is_found, is_told, "{left_h} of {life_h} hours: {found:?}");
+    }
+}
+
+#[test]
 fn a_file_that_does_not_hold_together_is_refused_with_the_reason() {
     let parse = |text: &str| Exposures::parse(&[("mine.toml", text)], "").map(|_| ()).unwrap_err().to_string();
     let rule = |more: &str| {

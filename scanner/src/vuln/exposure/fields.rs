@@ -18,7 +18,7 @@ pub struct Seen<'a> {
 }
 
 /// Names of fields that are one word; others are `fact.NAME`, `http.header.NAME`, `check.ID`, `check.ID.CAPTURE`.
-pub(super) const FIELDS: [&str; 25] = [
+pub(super) const FIELDS: [&str; 26] = [
     "service",
     "product",
     "version",
@@ -37,6 +37,7 @@ pub(super) const FIELDS: [&str; 25] = [
     "tls.key",
     "tls.signature",
     "tls.days-left",
+    "tls.renewal",
     "http",
     "http.status",
     "http.title",
@@ -99,8 +100,17 @@ impl Seen<'_> {
                 let end = own.and_then(|own| own.not_after_s);
                 of_own(end.map(|end| end.saturating_sub(self.now_s).div_euclid(86_400).to_string()))
             }
+            "tls.renewal" => of_own(own.and_then(|own| self.renewal(own.not_before_s, own.not_after_s?))),
             _ => Vec::new(),
         }
+    }
+
+    /// Whether a certificate that is valid so long is `due` to be renewed: a third of its life is left. Short ones, of a week or an hour, are
+    /// always near their end.
+    fn renewal(&self, start: Option<i64>, end: i64) -> Option<String> {
+        let life = start.map_or(i64::MAX, |start| end.saturating_sub(start));
+        let is_due = end.saturating_sub(self.now_s) < life / 3;
+        Some(if is_due { "due" } else { "later" }.to_owned())
     }
 }
 

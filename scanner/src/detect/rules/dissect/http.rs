@@ -13,7 +13,10 @@ pub(super) fn read(bytes: &[u8], lines: &mut Lines) -> Option<()> {
         return read_body(bytes, lines);
     }
     let bytes = final_answer(bytes);
-    let rest = bytes.strip_prefix(b"HTTP/").or_else(|| bytes.strip_prefix(b"ICY "))?;
+    let rest = match bytes.split_at_checked(b"HTTP/".len()) {
+        Some((front, rest)) if front.eq_ignore_ascii_case(b"HTTP/") => rest,
+        _ => bytes.strip_prefix(b"ICY ")?,
+    };
     let (head, body) = split_head(rest);
     let mut rows = head.split(|b| *b == b'\n');
     let mut words = rows.next()?.trim_ascii().splitn(3, |b| *b == b' ');

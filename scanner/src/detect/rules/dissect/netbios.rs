@@ -1,6 +1,7 @@
 //! A node status response (RFC 1002 section 4.2.18): the host's `name`, its `group`, who is logged in as far as that is told
 //! (`user`), `file-server`, `domain-controller`, `master-browser`, and the `mac`.
 
+use super::code_page::decoded;
 use super::{Cursor, Lines};
 
 pub(super) fn read(bytes: &[u8], lines: &mut Lines) -> Option<()> {
@@ -39,7 +40,7 @@ pub(super) fn read(bytes: &[u8], lines: &mut Lines) -> Option<()> {
     }
     for (name, value) in [("name", host), ("group", group), ("user", user)] {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
-            lines.put(name, value);
+            lines.put(name, decoded(value));
         }
     }
     roles.iter().filter(|(_, is_so)| *is_so).for_each(|(role, _)| lines.put(role, "yes"));

@@ -40,6 +40,8 @@ use crate::work_protocol;
 const GRANT_APPLIED_WITHIN: Duration = Duration::from_secs(1);
 /// How long what a node outside hands in may take to be durable; it asks again after that.
 const TAKEN_IN_WITHIN: Duration = Duration::from_secs(25);
+/// The same where others came with it, which are answered together.
+const TAKEN_IN_TOGETHER_WITHIN: Duration = Duration::from_secs(5);
 
 /// How long a node that only scans may take to say that it will suffer a fault.
 const FAULT_TAKEN_WITHIN: Duration = Duration::from_secs(2);
@@ -297,8 +299,8 @@ async fn carry_out(
 }
 
 /// Has what a node outside hands in on as many nodes as there should be.
-async fn take_in(services: &StreamServices, bytes: Bytes) -> Answer {
-    match tokio::time::timeout(TAKEN_IN_WITHIN, services.exchange.make_durable(bytes)).await {
+async fn take_in(services: &StreamServices, bytes: Bytes, within: Duration) -> Answer {
+    match tokio::time::timeout(within, services.exchange.make_durable(bytes)).await {
         Ok(stored) => Answer::Stored(stored),
         Err(_elapsed) => Answer::Unavailable("the results are not on as many disks as needed yet".into()),
     }

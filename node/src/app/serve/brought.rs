@@ -1,11 +1,13 @@
 //! Chunks that come together: each is held against what its peer may have kept, and all are written at the same time.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures::future::join_all;
 use pentora_p2p::FrameStream;
 use pentora_raft::Digest;
 
-use super::{StreamServices, copies, kept, may_keep, take_in};
+use super::{StreamServices, TAKEN_IN_TOGETHER_WITHIN, TAKEN_IN_WITHIN, copies, kept, may_keep, take_in};
 use crate::access::{Denied, Peer};
 use crate::results::NotKept;
 use crate::rpc::calls::{self, Answer, BROUGHT_MAX, CHUNK_BYTES_MAX, CallError, Receipt};
@@ -27,7 +29,7 @@ pub(super) async fn take(
     }
     let keeping = chunks.iter().map(|(digest, length)| {
         let own = bytes.split_to(usize::try_from(*length).unwrap_or(bytes.len()).min(bytes.len()));
-        keep(services, peer, (*digest, own), to_hand_in, began_ns)
+        keep(services, peer, (*digest, own), to_hand_in.then_some(TAKEN_IN_TOGETHER_WITHIN), began_ns)
     });
     let keeping: Vec<_> = keeping.collect();
     Ok(Answer::Brought(join_all(keeping).await))
@@ -46,7 +48,7 @@ pub(super) async fn take_one(
     if let Err(denied) = may {
         return Ok(Answer::Denied(denied.to_string()));
     }
-    Ok(match keep(services, peer, (digest, bytes), to_hand_in, began_ns).await {
+    Ok(match keep(services, peer, (digest, bytes), to_hand_in.then_some(TAKEN_IN_WITHIN), began_ns).await {
         Receipt::Kept => Answer::Done,
         Receipt::Stored(stored) => Answer::Stored(stored),
         Receipt::Full(why) => Answer::Full(why),
@@ -55,11 +57,12 @@ pub(super) async fn take_one(
     })
 }
 
+/// Keeps a chunk here, or has it on as many nodes as there should be `within` a time.
 async fn keep(
     services: &StreamServices,
     peer: Peer,
     (digest, bytes): (Digest, Bytes),
-    to_hand_in: bool,
+    within: Option<Duration>,
     began_ns: u64,
 ) -> Receipt {
     if Digest::of(&bytes) != digest {
@@ -68,10 +71,9 @@ async fn keep(
     if let Err(denied) = may_keep(services, peer, &bytes) {
         return Receipt::Denied(denied.to_string());
     }
-    let answer = if to_hand_in {
-        take_in(services, bytes.clone()).await
-    } else {
-        kept(services.exchange.write(digest, bytes.clone()).await.map_err(NotKept::from))
+    let answer = match within {
+        Some(within) => take_in(services, bytes.clone(), within).await,
+        None => kept(services.exchange.write(digest, bytes.clone()).await.map_err(NotKept::from)),
     };
     let receipt = match answer {
         Answer::Stored(stored) => Receipt::Stored(stored),

@@ -296,7 +296,7 @@ impl Exchange {
             let way = self.raft.way();
             let taker = self.taker(way, region.as_deref(), digest, tries);
             let handed = match taker {
-                Some(taker) => match self.reach(taker) {
+                Some(taker) => match self.way_to(taker) {
                     Ok((together, peer)) => tokio::select! {
                         biased;
                         handed = together.hand_in(peer, (digest, &bytes), HAND_IN_WITHIN) => {
@@ -459,16 +459,20 @@ impl Exchange {
         if node == self.raft.node() {
             return self.keep(digest, holders).await;
         }
-        let (together, peer) = self.reach(node)?;
-        Ok(together.calls().keep_chunk(peer, digest, holders, KEEP_WITHIN).await?)
+        let (calls, peer) = self.reach(node)?;
+        Ok(calls.keep_chunk(peer, digest, holders, KEEP_WITHIN).await?)
     }
 
     async fn copy(&self, node: NodeId, digest: Digest, bytes: &Bytes) -> Result<(), NotKept> {
-        let (together, peer) = self.reach(node)?;
+        let (together, peer) = self.way_to(node)?;
         Ok(together.put(peer, (digest, bytes), COPY_WITHIN).await?)
     }
 
-    fn reach(&self, node: NodeId) -> Result<(&Together, PeerId), NotKept> {
+    fn reach(&self, node: NodeId) -> Result<(&Calls, PeerId), NotKept> {
+        self.way_to(node).map(|(together, peer)| (together.calls(), peer))
+    }
+
+    fn way_to(&self, node: NodeId) -> Result<(&Together, PeerId), NotKept> {
         let failed = |why: &str| NotKept::Failed(format!("node {node}: {why}"));
         let together = self.together.as_ref().ok_or_else(|| failed("this node has no mesh"))?;
         Ok((together, self.peer_of(node).ok_or_else(|| failed("it is not in the cluster"))?))

@@ -87,7 +87,7 @@ impl ChunkStore {
             return one_by_one();
         }
         let mut written = BTreeSet::new();
-        let write = |(digest, bytes): &(Digest, Bytes)| {
+        let write = |(digest, bytes): &(Digest, Bytes)| -> Put {
             if let Some(name) = self.to_write(*digest, bytes)? {
                 let file = write_unsynced(&path.join(name), bytes);
                 file.map_err(|source| StoreError::Io { digest: *digest, source })?;

@@ -65,6 +65,8 @@ impl Tail {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use openraft::entry::RaftEntry;
+
     use crate::raft_types::LogId;
 
     fn entries(indexes: Range<u64>, size: usize) -> impl Iterator<Item = (Entry, usize)> {

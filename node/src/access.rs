@@ -9,8 +9,8 @@
 //! A command, a call or a class of streams without its row does not compile.
 
 use pentora_p2p::Class;
-use pentora_raft::command::{Command, Completion, LeaseRef, LogStep, NodeInfo, NodeRole, SpecRef};
-use pentora_raft::state::CommandKind;
+use pentora_raft::command::{Command, Completion, LeaseRef, LogStep, NodeInfo, NodeRole, SpecRef, UnitKey};
+use pentora_raft::state::{CommandKind, Lease};
 use pentora_raft::{Digest, NodeId, State};
 
 use crate::results::Heading;
@@ -136,6 +136,7 @@ pub fn call_outside(peer: Peer, request: &Request) -> Result<(), Denied> {
         | Request::Propose { .. }
         | Request::PutChunk { .. }
         | Request::HandIn { .. }
+        | Request::Bring { .. }
         | Request::Api(_)
         | Request::ApiStream(_)
         | Request::Soft
@@ -166,6 +167,7 @@ pub fn call(peer: Peer, request: &Request) -> Result<(), Denied> {
         Request::Propose { .. }
         | Request::PutChunk { .. }
         | Request::HandIn { .. }
+        | Request::Bring { .. }
         | Request::GetChunk(_)
         | Request::Api(_)
         | Request::ApiStream(_) => Ok(()),
@@ -236,10 +238,13 @@ pub fn chunk(
         return Err(peer.denied("have a chunk kept", "this node is not in the region that the chunk does not leave"));
     }
     let is_own_unit = |node: NodeId, heading: &Heading| {
-        state.job_leases(heading.unit.job).any(|(unit, lease)| {
+        let has = |unit: &UnitKey, lease: &Lease| {
             let has = lease.start <= heading.unit.start && heading.end <= lease.end;
             lease.node == node && unit.partition == heading.unit.partition && has
-        })
+        };
+        // A part of a unit does not begin where its lease did.
+        let whole = state.lease(&heading.unit).is_some_and(|lease| has(&heading.unit, lease));
+        whole || state.job_leases(heading.unit.job).any(|(unit, lease)| has(&unit, lease))
     };
     match (peer, heading) {
         (Peer::Member(_), _) => Ok(()),
@@ -409,10 +414,8 @@ fn of_itself(state: &State, node: NodeId, command: Command) -> Option<Command> {
 
 /// Whether a command is about leases of `node` alone. One that nobody holds any more changes nothing.
 fn is_of_own_leases(state: &State, node: NodeId, command: &Command) -> bool {
-    let of_nobody_else = |lease: &LeaseRef| {
-        let held = state.job_leases(lease.unit.job).find(|(unit, _)| *unit == lease.unit);
-        held.is_none_or(|(_, held)| held.node == node || held.epoch != lease.epoch)
-    };
+    let of_nobody_else =
+        |lease: &LeaseRef| state.lease(&lease.unit).is_none_or(|held| held.node == node || held.epoch != lease.epoch);
     let names_keepers = |completion: &Completion| {
         let holders = &completion.stored.holders;
         !holders.is_empty() && holders.iter().all(|holder| keeps_results(state, *holder))

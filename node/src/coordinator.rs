@@ -355,7 +355,7 @@ impl Coordinator {
         self.raft.read(|state| {
             let leases = state.leases();
             let standing = leases.map(|(unit, lease)| (LeaseRef { unit, epoch: lease.epoch }, lease)).collect();
-            self.sessions.revoke_all_but(&standing);
+            self.sessions.revoke_all_but(&standing, |lease, end| state.was_counted(lease, end));
             self.sessions.remind(&standing);
         });
     }

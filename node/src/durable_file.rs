@@ -103,7 +103,15 @@ impl Draft {
         self.directory_synced()
     }
 
-    /// The same where nothing has its name.
+    /// Puts it under its name, and leaves it to the system when it is on disk.
+    ///
+    /// # Errors
+    /// What the system refuses; an older file of that name is then still whole.
+    pub fn show(self) -> io::Result<()> {
+        std::fs::rename(&self.temporary, &self.path)
+    }
+
+    /// The same as [`Self::keep`] where nothing has its name.
     ///
     /// # Errors
     /// [`io::ErrorKind::AlreadyExists`] where something has, which is left as it is; and what the system refuses.

@@ -1,10 +1,9 @@
 //! What a member does for nodes that stand outside the log: it shows them what of its state concerns them (`views`), carries
-//! their work sessions to whoever leads (`relay`), and has what they propose put into the log (`batch`).
+//! their work sessions to whoever leads (`relay`), and has what they propose put into the log (`rpc/batch`).
 //!
 //! Everything they say was let through by `access` before it comes here, as theirs. What many of them say at once
 //! travels together: one stream to the leader for all their sessions, one entry of the log for completions that wait.
 
-mod batch;
 mod relay;
 mod views;
 
@@ -21,10 +20,10 @@ pub use relay::serve as serve_relay;
 #[cfg(fuzzing)]
 pub(crate) use relay::{Down, Up};
 
-use self::batch::Batch;
 use self::relay::Relay;
 use self::views::Views;
 use crate::coordinator::WorkSessions;
+use crate::rpc::batch::Batch;
 use crate::rpc::proposer::{Proposer, Unavailable};
 use crate::work_protocol::{LeaderFrame, Link, WorkerFrame};
 
@@ -51,14 +50,14 @@ impl Gateway {
         Self {
             views: Arc::new(Views::new(raft.clone())),
             relay: Arc::new(Relay::new(raft.clone(), Arc::clone(sessions), mesh)),
-            batch: Batch::new(),
+            batch: Batch::new(proposer.clone()),
             proposer: proposer.clone(),
         }
     }
 
     /// Works until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        let work = async { tokio::join!(self.views.keep(), self.batch.keep(&self.proposer), self.relay.keep()) };
+        let work = async { tokio::join!(self.views.keep(), self.relay.keep()) };
         tokio::select! {
             biased;
             () = stop.cancelled() => {}

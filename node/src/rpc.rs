@@ -1,6 +1,7 @@
 //! Questions between nodes over the mesh: `calls` asks and answers them, `proposer` puts commands into the log through
-//! whoever leads, `no_majority` says why nobody does.
+//! whoever leads, `batch` many completions at once, `no_majority` says why nobody leads.
 
+pub mod batch;
 pub mod calls;
 pub mod no_majority;
 pub mod proposer;

@@ -39,6 +39,7 @@ use crate::coordinator::WorkSessions;
 use crate::feeds::FeedStore;
 use crate::meters::Meters;
 use crate::results::Exchange;
+use crate::rpc::batch::Batch;
 use crate::rpc::proposer::Proposer;
 use crate::traces::Traces;
 use pentora_p2p::Mesh;
@@ -55,6 +56,8 @@ pub struct Context {
     pub raft: Raft,
     /// The way into the log.
     pub proposer: Proposer,
+    /// The way of what is done.
+    pub batch: Batch,
     /// The engine that sends probes.
     pub engine: Engine,
     /// Where chunks are kept and copied.

@@ -12,6 +12,7 @@ pub(crate) mod record;
 mod simulated;
 pub(crate) mod slowness;
 pub(crate) mod snapshot;
+mod tail;
 
 #[cfg(test)]
 mod crash_test;

@@ -22,7 +22,7 @@ const OF_JOINING: [&str; 3] = ["join-admitted", "join-key-kept", "join-identity-
 /// The points of a member that is to scan only, and of one that is a member again.
 const OF_A_ROLE: [&str; 5] = ["outside-noted", "outside-begun", "outside-log-gone", "back-noted", "inside-noted"];
 /// The points of a unit's results on their way to being counted.
-const OF_RESULTS: [&str; 2] = ["chunk-written", "chunk-durable"];
+const OF_RESULTS: [&str; 3] = ["chunks-journaled", "chunk-written", "chunk-durable"];
 /// The points of a node that stops in order.
 const OF_STOPPING: [&str; 2] = ["goodbye-said", "handed-over"];
 /// The points of a first node that begins its cluster.

@@ -50,7 +50,7 @@ fn chunk_dir(cluster: &Cluster, node: usize) -> PathBuf {
 /// The names of the chunks that a node keeps.
 fn chunks(cluster: &Cluster, node: usize) -> BTreeSet<String> {
     let entries = fs::read_dir(chunk_dir(cluster, node)).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| !name.ends_with(".tmp")).collect()
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| !name.contains('.')).collect()
 }
 
 fn until(what: &str, mut is_so: impl FnMut() -> bool) -> anyhow::Result<()> {

@@ -382,6 +382,7 @@ fn a_scanner_leaves_leadership_and_the_keeping_of_chunks_to_members_and_outside_
         (Request::GetChunk(digest), true, true),
         (Request::PutChunk { digest, bytes: 1 }, true, false),
         (Request::HandIn { digest, bytes: 1 }, true, false),
+        (Request::Bring { chunks: vec![(digest, 1)], to_hand_in: true }, true, false),
         (Request::Api(Box::new((api.clone(), 0))), true, false),
         (Request::ApiStream(Box::new((api, 0))), true, false),
         (Request::Addresses(Vec::new()), true, true),

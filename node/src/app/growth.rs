@@ -26,8 +26,8 @@ use crate::config::{Secret, StartPlan};
 use crate::document::{ScanRequest, TokenRequest};
 use crate::tls::Trust;
 
-/// Says what is run: `SCANNERS,TARGETS` for each run, with blanks between them, or `SCANNERS,TARGETS,MOST` where those that join
-/// for it take no units of more than so many targets.
+/// Says what is run: `SCANNERS,TARGETS` for each run, with blanks between them, `SCANNERS,TARGETS,MOST` where those that join
+/// for it take no units of more than so many targets, or `SCANNERS,TARGETS,MOST,SECONDS` where their scan time is so long.
 const RUNS: &str = "PENTORA_GROWTH";
 /// For how many seconds scanners without work are watched.
 const QUIET: &str = "PENTORA_GROWTH_QUIET";
@@ -415,7 +415,7 @@ fn scanners_of_one_process_join_over_real_sockets_and_do_a_job_to_its_end() {
         println!("|---|---|---|---|---|---|---|---|---|---|");
         for run in runs {
             let (scanners, targets) = (usize::try_from(run[0]).unwrap(), run[1]);
-            let seconds = JOB_SECONDS.min(targets / 20_000).max(1);
+            let seconds = run.get(3).copied().unwrap_or_else(|| JOB_SECONDS.min(targets / 20_000)).max(1);
             TARGETS_PER_SECOND.store((targets / (run[0] * seconds)).max(1), Ordering::Relaxed);
             let most = run.get(2).copied();
             let joined =

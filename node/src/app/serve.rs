@@ -1,6 +1,7 @@
 //! The streams that other nodes open, each served by a task of its own, as far as `access` lets their peer.
 
 mod api_call;
+mod brought;
 mod copies;
 mod refusals;
 
@@ -39,6 +40,8 @@ use crate::work_protocol;
 const GRANT_APPLIED_WITHIN: Duration = Duration::from_secs(1);
 /// How long what a node outside hands in may take to be durable; it asks again after that.
 const TAKEN_IN_WITHIN: Duration = Duration::from_secs(25);
+/// The same where others came with it, which are answered together.
+const TAKEN_IN_TOGETHER_WITHIN: Duration = Duration::from_secs(5);
 
 /// How long a node that only scans may take to say that it will suffer a fault.
 const FAULT_TAKEN_WITHIN: Duration = Duration::from_secs(2);
@@ -162,39 +165,28 @@ async fn serve_worker(
 
 #[expect(clippy::too_many_lines, reason = "one arm for each call and no wildcard, so that none is left out")]
 async fn serve_calls(stream: &mut FrameStream, services: &StreamServices) -> Result<(), CallError> {
+    let mut known = None;
     while let Some(request) = calls::next_request(stream).await? {
-        // Asked anew for each call: a stream may outlive its peer's membership.
-        let peer = services.peer(stream);
+        // Asked anew where nodes have changed: a stream may outlive its peer's membership.
+        let revision = services.raft.read(State::nodes_revision);
+        let peer = match known {
+            Some((as_of, peer)) if as_of == revision => peer,
+            _ => services.peer(stream),
+        };
+        known = Some((revision, peer));
         let may = may_call(services, stream, peer, &request);
         match (request, may) {
             // What follows a request is taken off the stream, so that the next one is understood.
             (Request::PutChunk { digest, bytes }, may) => {
-                let began_ns = services.traces.begin();
-                let bytes = calls::receive_parts(stream, bytes).await?;
-                let answer = match may.and_then(|()| may_keep(services, peer, &bytes)) {
-                    Ok(()) => {
-                        let written = services.exchange.write(digest, bytes.clone()).await;
-                        copies::tell(services, digest, &bytes, began_ns, written.as_ref().err());
-                        kept(written.map_err(NotKept::from))
-                    }
-                    Err(denied) => Answer::Denied(denied.to_string()),
-                };
+                let answer = brought::take_one(stream, services, (peer, may), (digest, bytes), false).await?;
                 calls::send_answer(stream, &answer).await?;
             }
             (Request::HandIn { digest, bytes }, may) => {
-                let began_ns = services.traces.begin();
-                let bytes = calls::receive_parts(stream, bytes).await?;
-                let answer = match may.and_then(|()| may_keep(services, peer, &bytes)) {
-                    Ok(()) if Digest::of(&bytes) == digest => {
-                        let answer = take_in(services, bytes.clone()).await;
-                        let fault =
-                            matches!(answer, Answer::Unavailable(_)).then_some("not on as many disks as needed");
-                        copies::tell(services, digest, &bytes, began_ns, fault.as_ref());
-                        answer
-                    }
-                    Ok(()) => Answer::Unavailable("its bytes are not those that its name says".into()),
-                    Err(denied) => Answer::Denied(denied.to_string()),
-                };
+                let answer = brought::take_one(stream, services, (peer, may), (digest, bytes), true).await?;
+                calls::send_answer(stream, &answer).await?;
+            }
+            (Request::Bring { chunks, to_hand_in }, may) => {
+                let answer = brought::take(stream, services, (peer, may), (&chunks, to_hand_in)).await?;
                 calls::send_answer(stream, &answer).await?;
             }
             (Request::ApiStream(call), may) => {
@@ -307,8 +299,8 @@ async fn carry_out(
 }
 
 /// Has what a node outside hands in on as many nodes as there should be.
-async fn take_in(services: &StreamServices, bytes: Bytes) -> Answer {
-    match tokio::time::timeout(TAKEN_IN_WITHIN, services.exchange.make_durable(bytes)).await {
+async fn take_in(services: &StreamServices, bytes: Bytes, within: Duration) -> Answer {
+    match tokio::time::timeout(within, services.exchange.make_durable(bytes)).await {
         Ok(stored) => Answer::Stored(stored),
         Err(_elapsed) => Answer::Unavailable("the results are not on as many disks as needed yet".into()),
     }
@@ -406,6 +398,7 @@ async fn answer(request: Request, peer: Peer, services: &StreamServices) -> Answ
         Request::GetChunk(_)
         | Request::PutChunk { .. }
         | Request::HandIn { .. }
+        | Request::Bring { .. }
         | Request::Api(_)
         | Request::ApiStream(_)
         | Request::Addresses(_) => Answer::NotFound,

@@ -19,6 +19,7 @@ use crate::keeps::Keeps;
 use crate::meters::Meters;
 use crate::policy::own::OwnFile;
 use crate::results::{ChunkStore, Exchange};
+use crate::rpc::batch::Batch;
 use crate::rpc::calls::Calls;
 use crate::rpc::proposer::Proposer;
 use crate::schedules::Schedules;
@@ -81,6 +82,7 @@ impl Services {
             worker_id: worker_id(name),
             raft: raft.clone(),
             proposer: proposer.clone(),
+            batch: Batch::new(proposer.clone()),
             engine,
             exchange: exchange.clone(),
             permits: Permits::new(own),

@@ -2,7 +2,7 @@
 //!
 //! Jobs come in the order of `queue`. For each unit in turn: which workers may take it (`placement`), which of those has
 //! room, and which of these is best (`score`). Each worker holds at most two units of a job, one running and one behind
-//! it, sized to take about ten seconds of that worker's own measured rate; near a job's end what is left is shared, so
+//! it, or more where it takes only short ones, sized to take about ten seconds of that worker's own measured rate; near a job's end what is left is shared, so
 //! that no worker is waited for, in units that are still worth their way ([`UNIT_SECONDS_MIN`]). A unit that failed before
 //! is halved for each try, so that a poisonous target is left alone with few neighbours, and goes to those who failed it
 //! last of all (`ranges`). A job with a limit per network is given out one unit at a time and worker: two units of one
@@ -37,6 +37,9 @@ pub const UNIT_SECONDS: f64 = 10.0;
 pub const UNIT_SECONDS_MIN: f64 = 0.25;
 /// Units of one job that a worker holds: one running, one behind it.
 const UNITS_PER_JOB: u32 = 2;
+/// How much work a worker holds behind the unit that is running, in seconds, where its units are short because it takes no more
+/// targets at once. Ours: several times the way of a unit into the log and back.
+const SECONDS_AHEAD: f64 = 0.5;
 /// Grants in one entry; keeps an entry far below a frame.
 const GRANTS_MAX: usize = 256;
 /// Ports per target of a job whose spec is not at hand.
@@ -271,7 +274,10 @@ impl<'a> Planner<'a> {
         let group = self.groups.get(part.group)?;
         let limit = limit_of(record, group.eligible.len());
         let shares = self.shares.entry(id).or_default();
-        let units_held = if record.limits.network_pps.is_some() { 1 } else { UNITS_PER_JOB };
+        let units_held = |worker: &Worker<'_>| match record.limits.network_pps {
+            Some(_) => 1,
+            None => worker.units_held(id),
+        };
         let blamed = |at: &usize| self.workers.get(*at).is_some_and(|worker| piece.failed_by.contains(&worker.id));
         let draws = (self.view.budgets, id, &self.out);
         let is_unlimited = record.limits.budget_pps.is_none()
@@ -280,7 +286,7 @@ impl<'a> Planner<'a> {
         let all_blamed = !piece.failed_by.is_empty() && group.eligible.iter().all(blamed);
         let fits = |worker: &Worker<'_>| {
             let own = worker.by_job.get(&id).copied().unwrap_or(0);
-            own < units_held
+            own < units_held(worker)
                 && piece.only.is_none_or(|only| only == worker.id)
                 && (all_blamed || !piece.failed_by.contains(&worker.id))
                 && (own > 0 || shares.rate.len() < limit)
@@ -403,6 +409,15 @@ impl Worker<'_> {
             Some(share) => share * paced_unit_seconds,
             None => able * UNIT_SECONDS,
         }
+    }
+
+    /// How many units of a job it holds at most.
+    fn units_held(&self, job: JobId) -> u32 {
+        let Some(able) = self.rates.targets_per_second.get(&job) else { return UNITS_PER_JOB };
+        let unit_seconds = self.record.info.max_targets_per_scan.max(1) as f64 / able.max(f64::MIN_POSITIVE);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to what it may hold")]
+        let ahead = (SECONDS_AHEAD / unit_seconds).ceil().clamp(1.0, f64::from(self.rooms.0.max(1))) as u32;
+        (1 + ahead).max(UNITS_PER_JOB)
     }
 
     /// How many targets it does in the least time that a unit is worth; of a job at which it was not measured, any.

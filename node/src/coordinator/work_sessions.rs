@@ -3,7 +3,7 @@
 //! A worker holds one session with the leader. Beats stay out of the log: they are folded here, and only what they mean
 //! (a worker back, suspected, failed) is proposed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -39,8 +39,8 @@ struct WorkSession {
     number: u64,
     leases: BTreeMap<LeaseRef, Figures>,
     beats: u64,
-    /// Leases that were sent to it; they may be revoked before a beat names them.
-    sent: BTreeSet<LeaseRef>,
+    /// Leases that were sent to it, with their ends; they may be revoked before a beat names them.
+    sent: BTreeMap<LeaseRef, u64>,
     /// Leases that it holds by the log and does not name, with the beat since which.
     unnamed: BTreeMap<LeaseRef, u64>,
 }
@@ -310,7 +310,7 @@ impl WorkSessions {
             let since = session.unnamed.entry(*reference).or_insert(beats);
             if beats >= *since + BEATS_WITHOUT {
                 *since = beats;
-                session.sent.insert(*reference);
+                session.sent.insert(*reference, lease.end);
                 again.entry(lease.node).or_default().push((reference.unit, Lease::clone(lease)));
             }
         }
@@ -320,11 +320,12 @@ impl WorkSessions {
         }
     }
 
-    /// Tells every worker which of its leases are not in `standing` any more.
-    pub fn revoke_all_but(&self, standing: &Standing<'_>) {
+    /// Tells every worker which of its leases are not in `standing` any more, but for those that `is_counted` to their ends as it
+    /// handed them in, of which it hears as the answer to that.
+    pub fn revoke_all_but(&self, standing: &Standing<'_>, is_counted: impl Fn(&LeaseRef, u64) -> bool) {
         let mut inner = self.lock();
         let gone_of = |session: &WorkSession| {
-            let known = session.sent.iter().chain(session.leases.keys());
+            let known = session.sent.keys().chain(session.leases.keys());
             let mut gone: Vec<LeaseRef> = known.filter(|lease| !standing.contains_key(lease)).copied().collect();
             gone.sort_unstable();
             gone.dedup();
@@ -332,12 +333,17 @@ impl WorkSessions {
         };
         let gone = inner.sessions.iter().map(|(node, session)| (*node, gone_of(session)));
         let gone: Vec<(NodeId, Vec<LeaseRef>)> = gone.filter(|(_, leases)| !leases.is_empty()).collect();
-        for (node, leases) in gone {
+        for (node, mut leases) in gone {
             if let Some(session) = inner.sessions.get_mut(&node) {
-                session.leases.retain(|lease, _| leases.binary_search(lease).is_err());
-                session.sent.retain(|lease| leases.binary_search(lease).is_err());
+                let WorkSession { sent, leases: named, .. } = session;
+                named.retain(|lease, _| leases.binary_search(lease).is_err());
+                let ends: Vec<Option<u64>> = leases.iter().map(|lease| sent.remove(lease)).collect();
+                let mut ends = ends.into_iter();
+                leases.retain(|lease| !ends.next().flatten().is_some_and(|end| is_counted(lease, end)));
             }
-            inner.send(node, LeaderFrame::Revoke(leases));
+            if !leases.is_empty() {
+                inner.send(node, LeaderFrame::Revoke(leases));
+            }
         }
     }
 
@@ -375,7 +381,7 @@ impl WorkSessions {
             number,
             leases: BTreeMap::new(),
             beats: 0,
-            sent: BTreeSet::new(),
+            sent: BTreeMap::new(),
             unnamed: BTreeMap::new(),
         };
         inner.sessions.insert(node, session);
@@ -386,7 +392,8 @@ impl WorkSessions {
     /// Remembers leases that go to a worker.
     fn note_sent(&self, node: NodeId, leases: &[(UnitKey, Lease)]) {
         if let Some(session) = self.lock().sessions.get_mut(&node) {
-            session.sent.extend(leases.iter().map(|(unit, lease)| LeaseRef { unit: *unit, epoch: lease.epoch }));
+            let sent = |(unit, lease): &(UnitKey, Lease)| (LeaseRef { unit: *unit, epoch: lease.epoch }, lease.end);
+            session.sent.extend(leases.iter().map(sent));
         }
     }
 

@@ -23,7 +23,7 @@ const HELLO_WITHIN: Duration = Duration::from_secs(5);
 /// How long it is waited until this member has applied as much.
 const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(3);
 /// The shortest time between two looks: entries that come close together are looked at together.
-const LOOK_PAUSE: Duration = Duration::from_millis(10);
+const LOOK_PAUSE: Duration = Duration::from_millis(20);
 /// Rows of one frame, in bytes; a frame holds 256 KiB, and no row is larger than an entry of the log.
 const ROWS_BYTES: usize = 32 << 10;
 

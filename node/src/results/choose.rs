@@ -45,6 +45,16 @@ pub fn keeps_results(state: &State, node: NodeId) -> bool {
 /// The nodes that are up, and whether they keep results; those in `full` hold what they have and take no more.
 #[must_use]
 pub fn keepers(state: &State, full: &BTreeSet<NodeId>) -> Vec<Keeper> {
+    keepers_among(state, full, |_| true)
+}
+
+/// Those of them that may keep any, to choose whom to give what nobody has yet: of a thousand nodes that only scan, none is.
+#[must_use]
+pub fn members(state: &State, full: &BTreeSet<NodeId>) -> Vec<Keeper> {
+    keepers_among(state, full, NodeRecord::may_vote)
+}
+
+fn keepers_among(state: &State, full: &BTreeSet<NodeId>, is_among: impl Fn(&NodeRecord) -> bool) -> Vec<Keeper> {
     let up =
         |record: &NodeRecord| matches!(record.status, NodeStatus::Active | NodeStatus::Stale | NodeStatus::Draining);
     let keeper = |(node, record): (NodeId, &NodeRecord)| Keeper {
@@ -53,7 +63,7 @@ pub fn keepers(state: &State, full: &BTreeSet<NodeId>) -> Vec<Keeper> {
         takes_more: record.status != NodeStatus::Draining && !full.contains(&node),
         is_leaving: state.is_leaving(node) || !keeps_results(state, node),
     };
-    state.nodes().filter(|(_, record)| up(record)).map(keeper).collect()
+    state.nodes().filter(|(_, record)| is_among(record) && up(record)).map(keeper).collect()
 }
 
 /// The same, for chunks that do not leave `region`, where there is one: who is elsewhere is given none, and what it holds is

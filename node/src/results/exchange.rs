@@ -2,6 +2,7 @@
 
 mod held_up;
 mod lacking;
+mod together;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -19,7 +20,8 @@ use tokio::sync::watch;
 use self::held_up::HeldUp;
 pub use self::lacking::is_gone;
 use self::lacking::{LOST, Lacking, NOT_HERE};
-use super::choose::{candidates, keepers, keeps_results, may_have, takers_in, within};
+use self::together::Together;
+use super::choose::{candidates, keeps_results, may_have, members, takers_in, within};
 use super::{ChunkReader, ChunkStore, StoreError};
 use crate::rpc::calls::{CallError, Calls};
 
@@ -41,7 +43,8 @@ const RETRY_MAX: Duration = Duration::from_secs(8);
 pub struct Exchange {
     raft: Raft,
     store: ChunkStore,
-    calls: Option<Calls>,
+    /// The way to them.
+    together: Option<Together>,
     copies: usize,
     short: Arc<Mutex<BTreeMap<String, u64>>>,
     /// Whether this node was below its floor when it had a result to keep.
@@ -105,10 +108,11 @@ impl Exchange {
     #[must_use]
     pub fn new(raft: Raft, store: ChunkStore, calls: Option<Calls>, copies: usize) -> Self {
         let trouble = Arc::new(watch::Sender::new(None));
+        let together = calls.map(Together::new);
         Self {
             raft,
             store,
-            calls,
+            together,
             copies,
             short: Arc::default(),
             is_full: Arc::default(),
@@ -203,7 +207,7 @@ impl Exchange {
         loop {
             let mut last = None;
             let is_short_here = !self.hold_here(digest, &bytes, &mut holders, &mut full).await;
-            let up = |state: &State| within(keepers(state, &full), region.as_deref());
+            let up = |state: &State| within(members(state, &full), region.as_deref());
             let others = self.raft.read(|state| candidates(digest, own, &up(state)));
             let here = usize::from(holders.contains(&own));
             let elsewhere = others.iter().filter(|node| !holders.contains(node)).count() + holders.len() - here;
@@ -292,10 +296,10 @@ impl Exchange {
             let way = self.raft.way();
             let taker = self.taker(way, region.as_deref(), digest, tries);
             let handed = match taker {
-                Some(taker) => match self.reach(taker) {
-                    Ok((calls, peer)) => tokio::select! {
+                Some(taker) => match self.way_to(taker) {
+                    Ok((together, peer)) => tokio::select! {
                         biased;
-                        handed = calls.hand_in(peer, digest, &bytes, HAND_IN_WITHIN) => {
+                        handed = together.hand_in(peer, (digest, &bytes), HAND_IN_WITHIN) => {
                             handed.map_err(|error| error.to_string())
                         }
                         // One that is frozen or cut off does not hang up.
@@ -419,10 +423,10 @@ impl Exchange {
     async fn fetch_elsewhere(&self, digest: Digest, holders: &[NodeId]) -> Result<Bytes, NotFetched> {
         let mut tried = Vec::new();
         for holder in self.by_health(holders) {
-            let why = match (&self.calls, self.peer_of(holder)) {
+            let why = match (&self.together, self.peer_of(holder)) {
                 (None, _) => "this node has no mesh".into(),
                 (_, None) => "it is not in the cluster".into(),
-                (Some(calls), Some(peer)) => match calls.get_chunk(peer, digest, COPY_WITHIN).await {
+                (Some(together), Some(peer)) => match together.calls().get_chunk(peer, digest, COPY_WITHIN).await {
                     Ok(Some(bytes)) if Digest::of(&bytes) == digest => return Ok(bytes),
                     Ok(Some(_)) => "it gave other bytes".into(),
                     Ok(None) => LOST.into(),
@@ -460,14 +464,18 @@ impl Exchange {
     }
 
     async fn copy(&self, node: NodeId, digest: Digest, bytes: &Bytes) -> Result<(), NotKept> {
-        let (calls, peer) = self.reach(node)?;
-        Ok(calls.put_chunk(peer, digest, bytes, COPY_WITHIN).await?)
+        let (together, peer) = self.way_to(node)?;
+        Ok(together.put(peer, (digest, bytes), COPY_WITHIN).await?)
     }
 
     fn reach(&self, node: NodeId) -> Result<(&Calls, PeerId), NotKept> {
+        self.way_to(node).map(|(together, peer)| (together.calls(), peer))
+    }
+
+    fn way_to(&self, node: NodeId) -> Result<(&Together, PeerId), NotKept> {
         let failed = |why: &str| NotKept::Failed(format!("node {node}: {why}"));
-        let calls = self.calls.as_ref().ok_or_else(|| failed("this node has no mesh"))?;
-        Ok((calls, self.peer_of(node).ok_or_else(|| failed("it is not in the cluster"))?))
+        let together = self.together.as_ref().ok_or_else(|| failed("this node has no mesh"))?;
+        Ok((together, self.peer_of(node).ok_or_else(|| failed("it is not in the cluster"))?))
     }
 
     /// The other holders, those that should be up first: one that is cut off is waited for long before it is given up.

@@ -1,13 +1,17 @@
 //! The chunks this node holds: files named by their digest, or memory for an embedded node.
 //!
-//! A file appears under its name only when it is whole and on disk; what a crash leaves half-written has another name
-//! and is removed at the next start. Bytes are verified against their name whenever they are read. Files rather than
-//! RocksDB: see `docs/decisions/0005`.
+//! A chunk is said to be kept only when it is whole and on disk: a large one in its file, small ones that come together in a journal
+//! that is synced once for all of them (`journal`), until the system has synced their files as well. What a crash leaves half-written
+//! has another name and is removed at the next start. Bytes are verified against their name whenever they are read. Files rather than
+//! RocksDB: see `docs/decisions/0005`; why a journal: `docs/decisions/0075`.
+
+mod journal;
+mod small;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -16,6 +20,8 @@ use pentora_raft::{Digest, kill_point};
 use tokio::sync::Notify;
 use tokio::task::JoinError;
 
+use self::journal::{Journal, SMALL_BYTES_MAX};
+use self::small::Waiting;
 use crate::durable_file::{self, Readers, size_words};
 
 /// What a disk that was full must take before it counts as one with room: some chunks of a usual size.
@@ -71,9 +77,14 @@ enum Place {
         damaged: Mutex<BTreeSet<Digest>>,
         /// Told of each that is found so.
         found: Notify,
+        waiting: Mutex<Waiting>,
+        journal: Mutex<Journal>,
     },
     Memory(Mutex<BTreeMap<Digest, Bytes>>),
 }
+
+/// What came of a chunk that was to be kept.
+type Put = Result<(), StoreError>;
 
 /// What the chunks that are here take.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -102,8 +113,13 @@ impl ChunkStore {
     pub fn open(directory: &Path, floor_bytes: u64) -> io::Result<Self> {
         std::fs::create_dir_all(directory)?;
         durable_file::remove_half_written(directory)?;
-        let (damaged, found) = (Mutex::default(), Notify::new());
-        Ok(Self(Arc::new(Place::Directory { path: directory.to_owned(), floor_bytes, damaged, found })))
+        let (damaged, found, waiting) = (Mutex::default(), Notify::new(), Mutex::default());
+        let journal = Mutex::new(Journal::open(directory, |digest, bytes| {
+            let file = directory.join(digest.to_string());
+            if is_whole(&file, digest)? { Ok(()) } else { durable_file::write(&file, bytes, Readers::Everybody) }
+        }));
+        let path = directory.to_owned();
+        Ok(Self(Arc::new(Place::Directory { path, floor_bytes, damaged, found, waiting, journal })))
     }
 
     /// Chunks in memory.
@@ -117,6 +133,9 @@ impl ChunkStore {
     /// # Errors
     /// [`StoreError`].
     pub async fn put(&self, digest: Digest, bytes: Bytes) -> Result<(), StoreError> {
+        if bytes.len() <= SMALL_BYTES_MAX && matches!(*self.0, Place::Directory { .. }) {
+            return self.put_small(digest, bytes).await;
+        }
         let put = self.apart(move |store| store.put_now(digest, &bytes)).await;
         put.unwrap_or_else(|error| Err(StoreError::Io { digest, source: io::Error::other(error) }))
     }
@@ -171,7 +190,14 @@ impl ChunkStore {
     /// # Errors
     /// What the system refuses; some may be gone by then.
     pub async fn remove(&self, digests: Vec<Digest>) -> io::Result<()> {
-        let removed = self.apart(move |store| digests.iter().try_for_each(|digest| store.remove_now(*digest))).await;
+        let removed = self.apart(move |store| {
+            digests.iter().try_for_each(|digest| store.remove_now(*digest))?;
+            if let Place::Directory { journal, .. } = &*store.0 {
+                store.empty(lock(journal).turn_after_removal());
+            }
+            Ok(())
+        });
+        let removed = removed.await;
         removed.unwrap_or_else(|error| Err(io::Error::other(error)))
     }
 
@@ -203,36 +229,50 @@ impl ChunkStore {
         tokio::task::spawn_blocking(move || work(&store)).await
     }
 
-    fn put_now(&self, digest: Digest, bytes: &Bytes) -> Result<(), StoreError> {
-        if Digest::of(bytes) != digest {
-            return Err(StoreError::Damaged { digest });
-        }
+    fn put_now(&self, digest: Digest, bytes: &Bytes) -> Put {
         match &*self.0 {
             Place::Memory(chunks) => {
-                chunks.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, bytes.clone());
+                if Digest::of(bytes) != digest {
+                    return Err(StoreError::Damaged { digest });
+                }
+                lock(chunks).insert(digest, bytes.clone());
                 Ok(())
             }
-            Place::Directory { path, floor_bytes, damaged, .. } => {
-                let failed = |source| StoreError::Io { digest, source };
-                let file = path.join(digest.to_string());
-                if is_whole(&file, digest).map_err(failed)? {
-                    return renew_file(&file).map_err(failed);
+            Place::Directory { path, damaged, .. } => {
+                if let Some(file) = self.to_write(digest, bytes)? {
+                    let written = durable_file::write(&path.join(file), bytes, Readers::Everybody);
+                    written.map_err(|source| StoreError::Io { digest, source })?;
+                    kill_point::reached("chunk-written");
+                    lock(damaged).remove(&digest);
                 }
-                let free_bytes = free_bytes(path).map_err(failed)?;
-                if free_bytes < *floor_bytes {
-                    return Err(StoreError::Full { digest, free_bytes, floor_bytes: *floor_bytes });
-                }
-                durable_file::write(&file, bytes, Readers::Everybody).map_err(failed)?;
-                kill_point::reached("chunk-written");
-                damaged.lock().unwrap_or_else(PoisonError::into_inner).remove(&digest);
                 Ok(())
             }
         }
     }
 
+    /// The name of the file that a chunk is to be written to; `None` where it is there already, which then counts as asked for just now.
+    fn to_write(&self, digest: Digest, bytes: &Bytes) -> Result<Option<String>, StoreError> {
+        let Place::Directory { path, floor_bytes, .. } = &*self.0 else { return Ok(None) };
+        if Digest::of(bytes) != digest {
+            return Err(StoreError::Damaged { digest });
+        }
+        let failed = |source| StoreError::Io { digest, source };
+        let name = digest.to_string();
+        let file = path.join(&name);
+        if is_whole(&file, digest).map_err(failed)? {
+            renew_file(&file).map_err(failed)?;
+            return Ok(None);
+        }
+        let free_bytes = free_bytes(path).map_err(failed)?;
+        if free_bytes < *floor_bytes {
+            return Err(StoreError::Full { digest, free_bytes, floor_bytes: *floor_bytes });
+        }
+        Ok(Some(name))
+    }
+
     fn get_now(&self, digest: Digest) -> Result<Option<Bytes>, StoreError> {
         let bytes = match &*self.0 {
-            Place::Memory(chunks) => chunks.lock().unwrap_or_else(PoisonError::into_inner).get(&digest).cloned(),
+            Place::Memory(chunks) => lock(chunks).get(&digest).cloned(),
             Place::Directory { path, .. } => match std::fs::read(path.join(digest.to_string())) {
                 Ok(bytes) => Some(Bytes::from(bytes)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -242,7 +282,7 @@ impl ChunkStore {
         match bytes {
             Some(bytes) if Digest::of(&bytes) != digest => {
                 if let Place::Directory { damaged, found, .. } = &*self.0
-                    && damaged.lock().unwrap_or_else(PoisonError::into_inner).insert(digest)
+                    && lock(damaged).insert(digest)
                 {
                     found.notify_one();
                 }
@@ -256,7 +296,7 @@ impl ChunkStore {
         let (path, damaged) = match &*self.0 {
             Place::Directory { path, damaged, .. } => (path, damaged),
             Place::Memory(chunks) => {
-                let chunks = chunks.lock().unwrap_or_else(PoisonError::into_inner);
+                let chunks = lock(chunks);
                 let kept = Kept { age: Duration::ZERO, is_damaged: false };
                 return Ok(chunks.keys().map(|digest| (*digest, kept)).collect());
             }
@@ -269,7 +309,7 @@ impl ChunkStore {
             // One that was removed meanwhile is not here.
             let Ok(metadata) = entry.metadata() else { continue };
             let age = metadata.modified()?.elapsed().unwrap_or_default();
-            let is_damaged = damaged.lock().unwrap_or_else(PoisonError::into_inner).contains(&digest);
+            let is_damaged = lock(damaged).contains(&digest);
             chunks.insert(digest, Kept { age, is_damaged });
         }
         Ok(chunks)
@@ -280,7 +320,7 @@ impl ChunkStore {
             |usage: Usage, bytes: u64| Usage { chunks: usage.chunks + 1, bytes: usage.bytes.saturating_add(bytes) };
         match &*self.0 {
             Place::Memory(chunks) => {
-                let chunks = chunks.lock().unwrap_or_else(PoisonError::into_inner);
+                let chunks = lock(chunks);
                 Ok(chunks.values().fold(Usage::default(), |usage, bytes| add(usage, bytes.len() as u64)))
             }
             Place::Directory { path, .. } => {
@@ -301,11 +341,11 @@ impl ChunkStore {
     fn remove_now(&self, digest: Digest) -> io::Result<()> {
         match &*self.0 {
             Place::Memory(chunks) => {
-                chunks.lock().unwrap_or_else(PoisonError::into_inner).remove(&digest);
+                lock(chunks).remove(&digest);
                 Ok(())
             }
             Place::Directory { path, damaged, .. } => {
-                damaged.lock().unwrap_or_else(PoisonError::into_inner).remove(&digest);
+                lock(damaged).remove(&digest);
                 match std::fs::remove_file(path.join(digest.to_string())) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
                     _ => Ok(()),
@@ -313,6 +353,10 @@ impl ChunkStore {
             }
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn is_whole(file: &Path, digest: Digest) -> io::Result<bool> {

@@ -24,6 +24,8 @@ async fn a_chunk_is_read_back_by_name_and_a_damaged_one_is_refused_until_it_is_r
         assert!(matches!(wrong, Err(StoreError::Damaged { .. })));
     }
     std::fs::write(directory.path().join(digest.to_string()), b"other bytes").unwrap();
+    // As it is long after that: until then the journal has it still.
+    std::fs::remove_file(directory.path().join("journal.0")).unwrap();
     let store = open(directory.path());
     assert!(!store.list().await.unwrap()[&digest].is_damaged, "nobody has read it yet");
     assert!(matches!(store.get(digest).await, Err(StoreError::Damaged { .. })));
@@ -95,4 +97,86 @@ async fn a_disk_is_tried_by_writing_to_it_and_nothing_is_left_of_that() {
     std::fs::remove_dir(directory.path()).unwrap();
     store.try_disk().await.unwrap_err();
     ChunkStore::memory().try_disk().await.unwrap();
+}
+
+/// How often the journal of a store was synced.
+fn syncs(store: &ChunkStore) -> usize {
+    let Place::Directory { journal, .. } = &*store.0 else { panic!("it is in memory") };
+    lock(journal).syncs
+}
+
+fn small(count: u32) -> Vec<(Digest, Bytes)> {
+    let bytes = (0..count).map(|number| Bytes::from(format!("results of unit {number}")));
+    bytes.map(|bytes| (Digest::of(&bytes), bytes)).collect()
+}
+
+async fn put_all(store: &ChunkStore, chunks: &[(Digest, Bytes)]) {
+    let puts = chunks.iter().map(|(digest, bytes)| store.put(*digest, bytes.clone()));
+    for put in futures::future::join_all(puts).await {
+        put.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn small_chunks_that_come_together_are_synced_together() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let chunks = small(200);
+    put_all(&store, &chunks).await;
+    assert!((1..=20).contains(&syncs(&store)), "{} syncs for 200 chunks", syncs(&store));
+    assert_eq!(store.list().await.unwrap().len(), 200);
+    for (digest, bytes) in &chunks {
+        assert_eq!(store.get(*digest).await.unwrap().as_ref(), Some(bytes));
+    }
+    let before = syncs(&store);
+    put_all(&store, &chunks).await;
+    assert_eq!(syncs(&store), before, "they are there");
+}
+
+#[tokio::test]
+async fn what_a_crash_took_of_the_files_of_small_chunks_is_in_the_journal() {
+    let directory = tempfile::tempdir().unwrap();
+    let chunks = small(50);
+    put_all(&open(directory.path()), &chunks).await;
+    let file = |digest: Digest| directory.path().join(digest.to_string());
+    // As after a power failure: some files never came, some are empty, and the journal ends in the middle of a record.
+    for (digest, _) in &chunks[..20] {
+        std::fs::remove_file(file(*digest)).unwrap();
+    }
+    for (digest, _) in &chunks[20..40] {
+        std::fs::write(file(*digest), b"").unwrap();
+    }
+    let mut journal = File::options().append(true).open(directory.path().join("journal.0")).unwrap();
+    journal.write_all(&[9, 0, 0, 0, 1, 2, 3]).unwrap();
+    let store = open(directory.path());
+    for (digest, bytes) in &chunks {
+        assert_eq!(store.get(*digest).await.unwrap().as_ref(), Some(bytes));
+    }
+    assert!(!directory.path().join("journal.0").exists(), "it is in the files");
+    let more = small(60);
+    put_all(&store, &more).await;
+    assert_eq!(store.list().await.unwrap().len(), 60);
+}
+
+#[tokio::test]
+async fn a_journal_that_is_long_is_emptied_and_the_other_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let large = |number: u32| Bytes::from(number.to_le_bytes().repeat(SMALL_BYTES_MAX / 4));
+    let chunks: Vec<_> = (0..200).map(large).map(|bytes| (Digest::of(&bytes), bytes)).collect();
+    for together in chunks.chunks(10) {
+        put_all(&store, together).await;
+    }
+    let length = || {
+        let files = ["journal.0", "journal.1"].map(|name| std::fs::metadata(directory.path().join(name)));
+        files.into_iter().flatten().map(|file| file.len()).sum::<u64>()
+    };
+    let begun = std::time::Instant::now();
+    while length() > 6 << 20 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{} bytes", length());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let store = open(directory.path());
+    assert_eq!(store.list().await.unwrap().len(), 200);
+    assert_eq!(store.get(chunks[7].0).await.unwrap().as_ref(), Some(&chunks[7].1));
 }

@@ -2,7 +2,9 @@
 //!
 //! A call takes an idle stream or opens one, and gives it back once the answer is whole; a stream whose call failed or
 //! was abandoned is dropped, so that a late answer is never taken for that of the next call. Chunks are larger than a
-//! frame and travel in parts.
+//! frame and travel in parts (`bring`).
+
+mod bring;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,12 +18,14 @@ use pentora_raft::command::{Command, PolicyChange, StoredChunk};
 use pentora_raft::{Digest, JobId, NodeId, Response};
 use serde::{Deserialize, Serialize};
 
+use self::bring::send_with;
+pub use self::bring::{BROUGHT_MAX, Receipt};
 use super::{LogFigures, SoftState};
 use crate::drill::Fault;
 use crate::member_address::MemberAddress;
 
-/// Idle streams kept per peer and class.
-const IDLE_STREAMS_MAX: usize = 4;
+/// Idle streams kept per peer and class: as many as are in use at once by a node that is busy, because each new one is agreed on first.
+const IDLE_STREAMS_MAX: usize = 16;
 /// Bytes of a chunk in one frame; a frame holds 256 KiB.
 const PART_BYTES: usize = 192 << 10;
 /// The largest chunk that is taken or sent, in bytes. Ours: a unit of 65,536 hosts with thousands of open ports.
@@ -100,6 +104,14 @@ pub enum Request {
     EndUnits(JobId),
     /// Name the chunks that you should hold and get from nobody; for a member.
     Lacking,
+    /// Keep these chunks, each as `PutChunk` asks, or as `HandIn` does where it is `to_hand_in`; the bytes of all of them follow in
+    /// parts, one behind the other.
+    Bring {
+        /// Their names and sizes.
+        chunks: Vec<(Digest, u64)>,
+        /// Whether each is to be on as many nodes as there should be.
+        to_hand_in: bool,
+    },
 }
 
 /// The header of an [`ApiCall`] that says where the request came from, as the node says that took it. No client's own header
@@ -193,6 +205,8 @@ pub enum Answer {
     Figures(Box<LogFigures>),
     /// The chunks that the answering node should hold and gets from nobody.
     Lacking(Vec<Digest>),
+    /// What came of each chunk that was brought.
+    Brought(Vec<Receipt>),
 }
 
 /// A call that brought no answer. What it asked for may or may not have happened.
@@ -272,53 +286,6 @@ impl Calls {
         tokio::time::timeout(after, asking).await.unwrap_or(Err(CallError::TimedOut { after }))
     }
 
-    /// Sends a chunk and waits until the other side has it on disk.
-    ///
-    /// # Errors
-    /// [`CallError`].
-    pub async fn put_chunk(
-        &self,
-        peer: PeerId,
-        digest: Digest,
-        bytes: &Bytes,
-        after: Duration,
-    ) -> Result<(), CallError> {
-        let putting = async {
-            let request = Request::PutChunk { digest, bytes: bytes.len() as u64 };
-            let mut stream = self.begin(peer, Class::Chunk, &request).await?;
-            send_parts(&mut stream, bytes).await?;
-            let receipt = receive(&mut stream).await?;
-            self.give_back(peer, Class::Chunk, stream);
-            received(receipt)
-        };
-        tokio::time::timeout(after, putting).await.unwrap_or(Err(CallError::TimedOut { after }))
-    }
-
-    /// Has a gateway make a chunk durable, and waits for its word on where it is.
-    ///
-    /// # Errors
-    /// [`CallError`].
-    pub async fn hand_in(
-        &self,
-        peer: PeerId,
-        digest: Digest,
-        bytes: &Bytes,
-        after: Duration,
-    ) -> Result<StoredChunk, CallError> {
-        let handing = async {
-            let request = Request::HandIn { digest, bytes: bytes.len() as u64 };
-            let mut stream = self.begin(peer, Class::Chunk, &request).await?;
-            send_parts(&mut stream, bytes).await?;
-            let answer = receive(&mut stream).await?;
-            self.give_back(peer, Class::Chunk, stream);
-            match answer {
-                Answer::Stored(stored) => Ok(stored),
-                other => Err(received(other).err().unwrap_or(CallError::Unexpected("expected where the chunk is"))),
-            }
-        };
-        tokio::time::timeout(after, handing).await.unwrap_or(Err(CallError::TimedOut { after }))
-    }
-
     /// Has the other side hold a chunk that one of `holders` gives, and waits until it is on its disk.
     ///
     /// # Errors
@@ -383,10 +350,18 @@ impl Calls {
     /// A stream on which `request` was sent. One that no call used may be of a connection that is gone, and does not take it:
     /// the others of that time are no better, and a new one is opened.
     async fn begin(&self, peer: PeerId, class: Class, request: &Request) -> Result<FrameStream, CallError> {
-        let frame = encode(request);
+        self.begin_with(peer, class, request, &Bytes::new()).await
+    }
+
+    async fn stream_with(
+        &self,
+        peer: PeerId,
+        class: Class,
+        (request, part): (Bytes, Bytes),
+    ) -> Result<FrameStream, CallError> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&(peer, class)).and_then(Vec::pop);
         if let Some(mut stream) = idle.filter(|_| self.mesh.is_connected(peer)) {
-            match stream.send(frame.clone()).await {
+            match send_with(&mut stream, request.clone(), part.clone()).await {
                 Ok(()) => return Ok(stream),
                 Err(FrameError::Lost { .. }) => {}
                 Err(error) => return Err(error.into()),
@@ -394,7 +369,7 @@ impl Calls {
         }
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).remove(&(peer, class));
         let mut stream = self.mesh.open(peer, class).await?;
-        stream.send(frame).await?;
+        send_with(&mut stream, request, part).await?;
         Ok(stream)
     }
 

@@ -437,12 +437,16 @@ async fn count_it(context: &Context, completion: &Completion, remarks: Remarks, 
     let unit = completion.lease.unit;
     let boxed = || Box::new(completion.clone());
     let command = match (remarks.is_empty(), measures.is_empty()) {
-        (true, true) => Command::Complete { completions: vec![completion.clone()] },
-        (false, true) => Command::CompleteWith { completion: boxed(), remarks },
-        (_, false) => Command::CompleteMeasured { completion: boxed(), remarks, measures },
+        (true, true) => None,
+        (false, true) => Some(Command::CompleteWith { completion: boxed(), remarks }),
+        (_, false) => Some(Command::CompleteMeasured { completion: boxed(), remarks, measures }),
     };
     loop {
-        match context.proposer.propose(command.clone()).await {
+        let proposed = match &command {
+            Some(command) => context.proposer.propose(command.clone()).await,
+            None => context.batch.complete(vec![completion.clone()]).await,
+        };
+        match proposed {
             Ok(applied) => {
                 let counted = matches!(&applied.response, Response::Completed { accepted } if accepted == &[true]);
                 let (start, end, epoch) = (completion.start, completion.end, completion.lease.epoch);

@@ -22,6 +22,9 @@ use crate::work_protocol::{About, CONNECT_PPS, LINK_FRAMES_MAX, LeaderFrame, Lin
 const RETRY: Duration = Duration::from_millis(150);
 /// How long a new leader gets to welcome a worker.
 const WELCOME_WITHIN: Duration = Duration::from_secs(5);
+/// Whatever is to be told sooner than with the next beat comes so long after the last one at least: units that end close together are
+/// told of together.
+const BEAT_PAUSE: Duration = Duration::from_millis(100);
 /// Beats that may wait for their answer; more means that the leader does not answer at all.
 const BEATS_UNANSWERED_MAX: usize = 64;
 
@@ -92,6 +95,7 @@ async fn hold(
     let mut beat = beats(heartbeat_ms);
     let (ended, mut units_ended) = mpsc::channel(LINK_FRAMES_MAX);
     let (mut unanswered, mut asked) = (VecDeque::new(), VecDeque::new());
+    let mut said = None;
     context.skew.forget();
     // From before the look below on, so that no change is missed between.
     let (mut changes, mut rests) = (context.raft.watch_status(), context.changes_of_rest());
@@ -137,7 +141,11 @@ async fn hold(
                     }
                 }
             },
-            Some(()) = units_ended.recv() => beat.reset_immediately(),
+            Some(()) = units_ended.recv() => {
+                let since = said.map_or(BEAT_PAUSE, |at: Instant| at.elapsed());
+                // Where the next one is due sooner it comes in time: this is much less than a heartbeat.
+                beat.reset_after(BEAT_PAUSE.saturating_sub(since));
+            }
             _ = beat.tick() => {
                 // One that fell silent and is heard again, after it was elected, is no change.
                 if is_over() {
@@ -146,6 +154,7 @@ async fn hold(
                 if unanswered.len() >= BEATS_UNANSWERED_MAX || link.out.send(say(context)).await.is_err() {
                     return;
                 }
+                said = Some(Instant::now());
                 unanswered.push_back(Instant::now());
                 asked.push_back(Instant::now());
                 if link.out.send(about(context)).await.is_err() {

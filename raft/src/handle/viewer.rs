@@ -159,19 +159,15 @@ impl Viewer {
                 if rows.is_empty() && !is_anew {
                     return Ok(());
                 }
-                // Made whole beside it, so that a row that does not read changes nothing.
-                let mut next = if is_anew { State::default() } else { state.clone() };
-                for RowChange { key, value } in rows {
-                    match value {
-                        Some(value) => next.load_row(&key, &value)?,
-                        None => next.unload_row(&key)?,
-                    }
-                }
+                // Made beside it first, so that a row that does not read changes nothing.
+                let mut beside = State::default();
+                rows.iter().try_for_each(|row| change(&mut beside, row))?;
                 if is_anew {
-                    next.take_place_of(state);
+                    beside.take_place_of(state);
+                    *state = beside;
+                    return Ok(());
                 }
-                *state = next;
-                Ok(())
+                rows.iter().try_for_each(|row| change(state, row))
             })?;
         }
         let now = Instant::now();
@@ -189,6 +185,14 @@ impl Viewer {
             self.changed.send_modify(|count| *count = count.wrapping_add(1));
         }
         Ok(())
+    }
+}
+
+/// Puts a row in, or takes it out.
+fn change(state: &mut State, RowChange { key, value }: &RowChange) -> io::Result<()> {
+    match value {
+        Some(value) => state.load_row(key, value),
+        None => state.unload_row(key),
     }
 }
 

@@ -204,6 +204,15 @@ impl State {
         }
     }
 
+    /// Whether a unit that was leased up to `end` was counted under that lease from its beginning, and is done.
+    #[must_use]
+    pub fn was_counted(&self, lease: &LeaseRef, end: u64) -> bool {
+        let LeaseRef { unit, epoch } = *lease;
+        let first = self.chunks.get(&unit).is_some_and(|chunk| chunk.epoch == epoch);
+        first
+            && self.progress(unit.job, unit.partition).is_some_and(|progress| progress.done.covers(&(unit.start..end)))
+    }
+
     /// Frees leases without blame.
     pub(super) fn release(&mut self, index: u64, leases: &[LeaseRef]) -> Response {
         for lease in leases {

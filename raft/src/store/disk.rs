@@ -23,6 +23,7 @@ use super::OpenError;
 use super::log::{Ends, Flushed, LogEngine, Reading};
 use super::record::{self, LogIdRecord, VoteRecord};
 use super::slowness::Slowness;
+use super::tail::Tail;
 use crate::codec::{self, Kind};
 use crate::kill_point;
 use crate::raft_types::{Entry, LogId, Vote};
@@ -53,6 +54,8 @@ pub(crate) struct DiskDb {
     /// For families that are made later; all share one cache.
     family: Options,
     ends: Mutex<Ends>,
+    /// The last entries, which each follower is sent and which are applied soon: otherwise each of them reads them anew.
+    tail: Mutex<Tail>,
     /// What syncs wait for in a drill.
     slowness: Arc<Slowness>,
     /// `None` only while this is dropped.
@@ -107,6 +110,7 @@ impl DiskDb {
             path: path.to_owned(),
             family,
             ends: Mutex::default(),
+            tail: Mutex::default(),
             slowness,
             flusher: Some((flusher, thread)),
             generation: Mutex::new(0),
@@ -234,6 +238,7 @@ impl DiskDb {
     #[cfg(test)]
     pub(crate) fn forget_entry(&self, index: u64) {
         self.db.delete_cf(&self.family(CF_LOG).unwrap(), index.to_be_bytes()).unwrap();
+        *self.tail_lock() = Tail::default();
     }
 
     fn family(&self, name: &str) -> io::Result<Arc<BoundColumnFamily<'_>>> {
@@ -249,6 +254,10 @@ impl DiskDb {
         self.ends.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn tail_lock(&self) -> MutexGuard<'_, Tail> {
+        self.tail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn generation_lock(&self) -> MutexGuard<'_, u64> {
         self.generation.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -258,6 +267,9 @@ impl LogEngine for DiskDb {
     fn read(&self, range: Range<u64>, bytes_max: usize) -> io::Result<Vec<Entry>> {
         if range.start >= range.end {
             return Ok(Vec::new());
+        }
+        if let Some(entries) = self.tail_lock().read(&range, bytes_max) {
+            return Ok(entries);
         }
         let family = self.family(CF_LOG)?;
         let mut options = ReadOptions::default();
@@ -312,14 +324,18 @@ impl LogEngine for DiskDb {
         ends.check_append(&entries)?;
         let family = self.family(CF_LOG)?;
         let mut batch = WriteBatch::default();
+        let mut sizes = Vec::with_capacity(entries.len());
         for entry in &entries {
-            batch.put_cf(&family, entry.log_id.index.to_be_bytes(), record::encode_entry(entry));
+            let encoded = record::encode_entry(entry);
+            sizes.push(encoded.len());
+            batch.put_cf(&family, entry.log_id.index.to_be_bytes(), encoded);
         }
         self.db.write(batch).map_err(to_io)?;
         kill_point::reached("log-appended");
         if let Some(entry) = entries.last() {
             ends.last = Some(entry.log_id);
         }
+        self.tail_lock().append(entries.into_iter().zip(sizes));
         Ok(())
     }
 
@@ -327,6 +343,7 @@ impl LogEngine for DiskDb {
         let mut ends = self.ends_lock();
         let family = self.family(CF_LOG)?;
         let from = last.map_or(0, |id| id.index + 1);
+        *self.tail_lock() = Tail::default();
         let mut batch = WriteBatch::default();
         batch.delete_range_cf(&family, from.to_be_bytes(), u64::MAX.to_be_bytes());
         self.db.write(batch).map_err(to_io)?;
@@ -350,6 +367,7 @@ impl LogEngine for DiskDb {
         self.db.write(batch).map_err(to_io)?;
         kill_point::reached("log-purged");
         ends.purged = Some(*upto);
+        self.tail_lock().forget_until(upto.index);
         if ends.last.as_ref().is_some_and(|last| last.index <= upto.index) {
             ends.last = None;
         }

@@ -17,7 +17,7 @@ use crate::app::membership_sync;
 use crate::drill::Fault;
 use crate::gateway::ViewHello;
 use crate::join;
-use crate::rpc::calls::Calls;
+use crate::rpc::calls::{Calls, Receipt};
 
 const WITHIN: Duration = Duration::from_secs(5);
 
@@ -133,6 +133,12 @@ async fn a_peer_with_a_scanners_key_is_refused_all_but_its_part_with_the_reason_
     assert!(matches!(&put, Err(CallError::Denied(why)) if why.contains("a unit that it holds")), "{put:?}");
     let handed_in = rogue.calls.hand_in(rogue.victim, Digest::of(&foreign), &foreign, WITHIN).await;
     assert!(matches!(&handed_in, Err(CallError::Denied(why)) if why.contains("a unit that it holds")), "{handed_in:?}");
+    for to_hand_in in [false, true] {
+        let both = [(Digest::of(&foreign), foreign.clone()), (Digest::of(b"else"), foreign.clone())];
+        let receipts = rogue.calls.bring(rogue.victim, &both, to_hand_in, WITHIN).await.unwrap();
+        assert!(matches!(&receipts[0], Receipt::Denied(why) if why.contains("a unit that it holds")), "{receipts:?}");
+        assert!(matches!(&receipts[1], Receipt::Unavailable(why) if why.contains("its name")), "{receipts:?}");
+    }
     assert_eq!(first.exchange.store().get(Digest::of(&foreign)).await.unwrap(), None);
     first.exchange.write(Digest::of(&foreign), foreign.clone()).await.unwrap();
     let read = rogue.calls.get_chunk(rogue.victim, Digest::of(&foreign), WITHIN).await;

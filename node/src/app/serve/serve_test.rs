@@ -305,6 +305,30 @@ async fn a_chunk_is_durable_on_two_nodes_and_read_from_either() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn small_chunks_of_many_units_at_once_are_on_two_nodes_each() {
+    let (cluster, directory) = (TestCluster::new(), tempfile::tempdir().unwrap());
+    let first = cluster.first_with(WallClock::default(), ChunkStore::open(directory.path(), 0).unwrap()).await;
+    let second = cluster.second(&first).await;
+    let node = second.raft.node();
+    first.until_heard(node).await;
+    let chunks: Vec<Bytes> = (0..200).map(|number| Bytes::from(format!("results of unit {number}"))).collect();
+    let begun = Instant::now();
+    for mut stored in
+        futures::future::join_all(chunks.iter().map(|bytes| first.exchange.make_durable(bytes.clone()))).await
+    {
+        stored.holders.sort_unstable();
+        assert_eq!(stored.holders, [FIRST_NODE, node]);
+    }
+    let took = begun.elapsed();
+    for bytes in &chunks {
+        assert_eq!(second.exchange.store().get(Digest::of(bytes)).await.unwrap().as_ref(), Some(bytes));
+    }
+    assert!(took < Duration::from_secs(10), "far more than a few streams may be open at once: {took:?}");
+    second.close().await;
+    first.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_chunk_that_is_damaged_where_it_should_be_is_said_to_be_so_and_is_short_of_a_holder() {
     let (cluster, directory) = (TestCluster::new(), tempfile::tempdir().unwrap());
     let first = cluster.first_with(WallClock::default(), ChunkStore::open(directory.path(), 0).unwrap()).await;

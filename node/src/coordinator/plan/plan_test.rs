@@ -145,6 +145,25 @@ fn every_worker_gets_two_units_that_take_about_ten_seconds() {
 }
 
 #[test]
+fn a_worker_that_takes_short_units_only_holds_as_many_as_half_a_second_of_work() {
+    let mut world = World::new(&["a", "b"]);
+    let job = world.submit(1_000_000, |_| {});
+    let [a, b] = ["a", "b"].map(|name| world.node(name));
+    let info = NodeInfo { max_targets_per_scan: 100, ..world.state.node(a).unwrap().info.clone() };
+    world.apply(Command::UpdateNode { node: a, info });
+    let held = |world: &World, targets_per_second: f64, of: NodeId| {
+        let rates = Rates { engine_pps: 10_000.0, targets_per_second: BTreeMap::from([(job, targets_per_second)]) };
+        let grants = world.plan_with(&BTreeMap::from([(a, rates.clone()), (b, rates)]));
+        grants.iter().filter(|grant| grant.node == of).count()
+    };
+    assert_eq!(held(&world, 100.0, a), 2, "a second each");
+    assert_eq!(held(&world, 1_000.0, a), 6, "a tenth of a second each: one, and five behind it");
+    assert_eq!(held(&world, 1e9, a), 10, "what it takes at once is its own word");
+    assert_eq!(held(&world, 1_000.0, b), 2, "its units take ten seconds");
+    assert_eq!(world.plan(1_000.0).iter().filter(|grant| grant.node == a).count(), 2, "it was not measured");
+}
+
+#[test]
 fn what_may_go_into_one_network_is_shared_among_workers_that_hold_one_unit_each() {
     let mut world = World::new(&["a", "b", "c"]);
     world.submit(1_000_000, |submission| submission.limits.network_pps = Some(100));

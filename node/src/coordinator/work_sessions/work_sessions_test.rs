@@ -136,11 +136,26 @@ async fn a_unit_whose_lease_is_gone_is_revoked_once_and_counts_no_more() {
     beat(&mut worker, &[(reference(0, 3), 4), (reference(10, 3), 5)]).await;
     let held = lease(7, 3);
     let standing = BTreeMap::from([(reference(10, 3), &held)]);
-    leader.sessions.revoke_all_but(&standing);
-    leader.sessions.revoke_all_but(&standing);
+    leader.sessions.revoke_all_but(&standing, |_, _| false);
+    leader.sessions.revoke_all_but(&standing, |_, _| false);
     assert_eq!(worker.from.recv().await, Some(LeaderFrame::Revoke(vec![reference(0, 3)])));
     assert!(worker.from.try_recv().is_err(), "once");
     assert_eq!(leader.sessions.in_progress(), BTreeMap::from([(JobId(1), targets_done(5))]));
+}
+
+#[tokio::test]
+async fn of_a_unit_that_was_counted_its_worker_hears_as_the_answer_to_that_alone() {
+    let mut leader = TestLeader::open();
+    let mut worker = leader.welcome(7, vec![(key(0), lease(7, 3)), (key(10), lease(7, 3))]).await;
+    assert!(matches!(worker.from.recv().await, Some(LeaderFrame::Grant(_))));
+    beat(&mut worker, &[(reference(0, 3), 4), (reference(10, 3), 5), (reference(20, 3), 6)]).await;
+    let is_counted = |lease: &LeaseRef, end| (lease.unit.start, end) == (0, 10);
+    leader.sessions.revoke_all_but(&Standing::new(), is_counted);
+    let gone = vec![reference(10, 3), reference(20, 3)];
+    assert_eq!(worker.from.recv().await, Some(LeaderFrame::Revoke(gone)));
+    leader.sessions.revoke_all_but(&Standing::new(), is_counted);
+    assert!(worker.from.try_recv().is_err());
+    assert!(leader.sessions.in_progress().is_empty());
 }
 
 #[tokio::test]

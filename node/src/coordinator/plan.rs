@@ -37,6 +37,9 @@ pub const UNIT_SECONDS: f64 = 10.0;
 pub const UNIT_SECONDS_MIN: f64 = 0.25;
 /// Units of one job that a worker holds: one running, one behind it.
 const UNITS_PER_JOB: u32 = 2;
+/// And one of another's that was lost or failed: it is behind the others already, and until somebody has it nobody sends that other's
+/// share of the job's budget.
+const UNITS_TAKEN_OVER: u32 = 1;
 /// Grants in one entry; keeps an entry far below a frame.
 const GRANTS_MAX: usize = 256;
 /// Ports per target of a job whose spec is not at hand.
@@ -280,7 +283,9 @@ impl<'a> Planner<'a> {
         let all_blamed = !piece.failed_by.is_empty() && group.eligible.iter().all(blamed);
         let fits = |worker: &Worker<'_>| {
             let own = worker.by_job.get(&id).copied().unwrap_or(0);
-            own < units_held
+            let is_anothers = !piece.failed_by.is_empty() && !piece.failed_by.contains(&worker.id);
+            let takes_over = if is_anothers && record.limits.network_pps.is_none() { UNITS_TAKEN_OVER } else { 0 };
+            own < units_held + takes_over
                 && piece.only.is_none_or(|only| only == worker.id)
                 && (all_blamed || !piece.failed_by.contains(&worker.id))
                 && (own > 0 || shares.rate.len() < limit)

@@ -4,6 +4,8 @@
 //! was abandoned is dropped, so that a late answer is never taken for that of the next call. Chunks are larger than a
 //! frame and travel in parts.
 
+mod since;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,7 +14,7 @@ use bytes::Bytes;
 use pentora_p2p::{Class, FrameError, FrameStream, Mesh, OpenError, PeerId};
 use pentora_raft::autopilot::{Obstacle, Removal};
 use pentora_raft::codec::{self, CodecError, Kind};
-use pentora_raft::command::{Command, PolicyChange, StoredChunk};
+use pentora_raft::command::{Command, NotedRetirement, PolicyChange, StoredChunk};
 use pentora_raft::{Digest, JobId, NodeId, Response};
 use serde::{Deserialize, Serialize};
 
@@ -100,6 +102,8 @@ pub enum Request {
     EndUnits(JobId),
     /// Name the chunks that you should hold and get from nobody; for a member.
     Lacking,
+    /// As `Retire`, with what the audit log has of it.
+    RetireNoted(Box<NotedRetirement>),
 }
 
 /// The header of an [`ApiCall`] that says where the request came from, as the node says that took it. No client's own header
@@ -193,6 +197,8 @@ pub enum Answer {
     Figures(Box<LogFigures>),
     /// The chunks that the answering node should hold and gets from nobody.
     Lacking(Vec<Digest>),
+    /// Some of them, and how many there are.
+    LackingMany(Vec<Digest>, u64),
 }
 
 /// A call that brought no answer. What it asked for may or may not have happened.

@@ -52,6 +52,7 @@ enum Right {
 const OPERATOR: &str = "it is an operator's order, which goes to a member with the operator's token";
 const LEADER: &str = "the leader decides it";
 const ADMISSION: &str = "members admit nodes, so that no token passes through a node that only scans";
+const RECOVERY: &str = "a node recovers while it is stopped, by its own hand";
 const AUTHORITY: &str = "members alone have the key that signs certificates";
 const SESSIONS: &str = "members alone have the key that signs sessions";
 const SIGNS: &str = "members sign their own, and nobody else has one but nodes that only scan";
@@ -143,6 +144,7 @@ pub fn call_outside(peer: Peer, request: &Request) -> Result<(), Denied> {
         | Request::PlanRemoval(_)
         | Request::Demote(..)
         | Request::Retire(_)
+        | Request::RetireNoted(_)
         | Request::ReadIndex
         | Request::Figures
         | Request::Certify { .. }
@@ -184,7 +186,7 @@ pub fn call(peer: Peer, request: &Request) -> Result<(), Denied> {
         Request::EndUnits(_) => members_only("have units ended", OPERATOR),
         Request::TransferLeader(_) => members_only("hand leadership over", OPERATOR),
         Request::Demote(..) => members_only("keep a node from voting", OPERATOR),
-        Request::Retire(_) => members_only("take a node out", OPERATOR),
+        Request::Retire(_) | Request::RetireNoted(_) => members_only("take a node out", OPERATOR),
         Request::KeepChunk { .. } | Request::Lacking => members_only("have chunks kept", LEADER),
         Request::Suffer { .. } => members_only("have a fault rehearsed", OPERATOR),
     }
@@ -204,6 +206,7 @@ pub fn proposal(state: &State, peer: Peer, command: Command) -> Result<Command, 
     }
     let node = match peer {
         Peer::Member(_) if kind == CommandKind::Begin => return Err(denied("the cluster has begun")),
+        Peer::Member(_) if kind == CommandKind::Recover => return Err(denied("a node recovers while it is stopped")),
         Peer::Member(_) => return Ok(command),
         Peer::Scanner(node) => node,
         Peer::Unread | Peer::Stranger => return Err(denied("it is not in the cluster")),
@@ -317,12 +320,14 @@ fn right(kind: CommandKind) -> Right {
         | Kind::YieldShare => Right::OfOwnLeases,
         Kind::UpdateNode
         | Kind::SetNetworks
+        | Kind::SetAddresses
         | Kind::SetVersions
         | Kind::SetSigners
         | Kind::NodeLeft
         | Kind::Retire
         | Kind::MoveInLog => Right::OfItself,
         Kind::Begin | Kind::Join | Kind::Admit => Right::Not(ADMISSION),
+        Kind::Recover => Right::Not(RECOVERY),
         Kind::CreateToken
         | Kind::MakeToken
         | Kind::SetPolicy
@@ -339,6 +344,7 @@ fn right(kind: CommandKind) -> Right {
         | Kind::Reprioritize
         | Kind::SetSettings
         | Kind::RemoveNode
+        | Kind::RetireNoted
         | Kind::DrainNode
         | Kind::SetFeed
         | Kind::RemoveFeed
@@ -403,6 +409,7 @@ fn of_itself(state: &State, node: NodeId, command: Command) -> Option<Command> {
         Command::MoveInLog { node: named, step: LogStep::GiveUp | LogStep::Back { .. } } if named == node => {
             Some(command)
         }
+        Command::SetAddresses(named, addresses) if named == node => Some(Command::SetAddresses(node, addresses)),
         #[cfg(feature = "next-version")]
         Command::Rehearse { node: named } if named == node => Some(command),
         Command::SetNetworks { node: named, networks } if named == node => {

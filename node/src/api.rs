@@ -8,6 +8,7 @@ mod body;
 mod browser;
 mod capacity;
 mod cluster;
+mod cluster_time;
 mod departure;
 mod drain;
 mod drill;
@@ -70,6 +71,7 @@ pub use waiting::waiting;
 use crate::coordinator::{HAND_IN, WorkSessions, hand_in, soft_state};
 use crate::drill::Faults;
 use crate::feeds::FeedStore;
+use crate::join::Rivals;
 use crate::meters::{Meters, RequestKind};
 use crate::results::Exchange;
 use crate::rpc::SoftState;
@@ -140,6 +142,8 @@ pub struct Served {
     pub signer: Option<Identity>,
     /// This node's way out of its cluster.
     pub departure: Departure,
+    /// The other clusters of this one's name that were met.
+    pub rivals: Rivals,
     /// Whether a worker registers with its join token alone.
     pub auto_register: bool,
     /// Who is let in by a provider of identities.

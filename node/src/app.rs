@@ -16,12 +16,14 @@ mod growth;
 mod log_version;
 mod membership_sync;
 mod node_info;
+mod own_addresses;
 mod recover;
 mod register;
 mod reload;
 mod reminder;
 mod removed;
 mod restore;
+mod rivals;
 mod routes;
 mod serve;
 mod services;
@@ -56,6 +58,7 @@ pub(crate) use embedded::start as start_embedded;
 pub use embedded::{Embedded, StopHandle, embedded};
 pub use ending::Asked;
 use ending::{hand_over, say_goodbye, until_broken, until_end, vital};
+use own_addresses::{Advertised, OwnAddresses};
 pub use recover::Stopped;
 use serve::Whereabouts;
 use services::{Parts, Services, start_engine};
@@ -106,6 +109,7 @@ pub async fn run(plan: StartPlan, mut asked: Asked) -> Result<Ended, Failure> {
     let data_dir = Arc::new(DataDir::open(&plan.config.data_dir)?);
     let rules = node_info::own_rules(&plan.config.worker);
     let file = OwnFile::new(rules.map_err(|error| Failure::new(ExitCode::Config, error))?);
+    let advertised = Advertised::new(plan.config.mesh.advertise.clone());
     let sign_in = SignIn::default();
     sign_in
         .take(plan.config.api.oidc.provider())
@@ -115,9 +119,10 @@ pub async fn run(plan: StartPlan, mut asked: Asked) -> Result<Ended, Failure> {
     let _until_the_end = reading.clone().drop_guard();
     if let Some(hang_ups) = asked.take_hang_ups() {
         let (sources, shown) = (plan.sources.clone(), certificate.clone());
-        tasks.spawn(reload::keep(hang_ups, sources, file.clone(), sign_in.clone(), shown, reading));
+        let kept = (file.clone(), advertised.clone());
+        tasks.spawn(reload::keep(hang_ups, sources, kept, sign_in.clone(), shown, reading));
     }
-    let kept = (&file, &sign_in, certificate.as_ref());
+    let kept = ((&file, &advertised), &sign_in, certificate.as_ref());
     // A node that the cluster makes another kind begins anew as that, in the same process; what its own file said last holds on.
     loop {
         let Some(stood) = stand(&plan, &data_dir, kept, &mut asked).await? else {
@@ -145,6 +150,8 @@ struct Node {
     config: NodeConfig,
     /// What it allows itself, as its file was read last.
     file: OwnFile,
+    /// Where it says that others reach it, as its file was read last.
+    advertised: Advertised,
     /// By whose word it lets people in.
     sign_in: SignIn,
     identity: NodeIdentity,
@@ -222,6 +229,7 @@ impl Node {
             serve::streams(incoming, for_streams, tasks.clone(), stop.clone()),
             broken.clone(),
         ));
+        tasks.spawn(rivals::keep(self.raft.clone(), self.mesh.clone(), services.door.rivals(), stop.clone()));
         tasks.spawn(services.meters.clone().watch_leaders(self.raft.clone(), stop.clone()));
         let is_outside = viewer.is_some();
         tasks.spawn(self.sign_in.clone().keep(stop.clone()));
@@ -315,6 +323,10 @@ impl Node {
                 tasks.spawn(async move { outside.keep(remember, stop).await });
             }
         }
+        let (raft, mesh) = (self.raft.clone(), self.mesh.clone());
+        let (advertised, at) = (self.advertised.clone(), seeker.own.clone());
+        let watch = own_addresses::Watch { raft, proposer: proposer.clone(), mesh, advertised, own: at };
+        tasks.spawn(watch.keep(stop.clone()));
         tasks.spawn(seeker.run(stop.clone()));
         tasks.spawn(membership_sync::keep_own(
             self.raft.clone(),
@@ -340,7 +352,7 @@ impl Node {
             cluster: self.identity.cluster,
             psk: self.data_dir.pre_shared_key()?,
             api: self.config.api.clone(),
-            advertise: self.config.mesh.advertise.clone(),
+            advertise: self.advertised.clone(),
             shown: shown.map(|certificate| certificate.shown().clone()),
         })
     }
@@ -387,6 +399,7 @@ impl Node {
             feeds: Some(feeds),
             signer: Some(key),
             departure,
+            rivals: services.door.rivals(),
             auto_register: self.config.workers.auto_register,
             sign_in: self.sign_in.clone(),
             trail: Some(services.trail.clone()),
@@ -414,7 +427,7 @@ impl Node {
             mesh: self.mesh.clone(),
             hints: Arc::default(),
             peers: self.config.mesh.peers.iter().filter_map(|peer| peer.parse().ok()).collect(),
-            own: MemberAddress { peer: own.peer.clone(), addresses: own.addresses.clone() },
+            own: OwnAddresses::new(MemberAddress { peer: own.peer.clone(), addresses: own.addresses.clone() }),
         }
     }
 

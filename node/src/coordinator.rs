@@ -31,7 +31,7 @@ use pentora_raft::{JobId, NodeId, Raft, Response, Role};
 use tokio_util::sync::CancellationToken;
 
 pub use closing::{HAND_IN, hand_in};
-pub use demotion::{demote, is_demotion, retire};
+pub use demotion::{demote, is_demotion, retire, retire_noted};
 pub use members::plan_removal;
 pub use work_sessions::{Standing, WorkSessions, granted};
 

@@ -6,6 +6,7 @@
 //! proven by its key, never from what it says. A node that was removed is a stranger too: it may ask whether it is out.
 
 mod door;
+mod rivals;
 pub mod token;
 mod tries;
 
@@ -15,10 +16,12 @@ use pentora_p2p::{Class, FrameStream, Mesh, PeerAddress, PeerId};
 use pentora_raft::codec::{self, Kind};
 use pentora_raft::command::NodeInfo;
 use pentora_raft::state::JoinToken;
-use pentora_raft::{ClusterId, NodeId, Refusal, State, TokenId, Versions};
+use pentora_raft::{ClusterId, NodeId, RecoveryId, Refusal, State, TokenId, Versions};
 use serde::{Deserialize, Serialize};
 
 pub use self::door::Door;
+pub use self::rivals::Rivals;
+pub(crate) use self::rivals::{Lineage, meet, recoveries};
 use crate::member_address::MemberAddress;
 
 /// How long a member gets to answer: an election and a commit.
@@ -43,6 +46,10 @@ pub(crate) enum Question {
     Membership { node: NodeId },
     /// The same of a member that has applied the entry at `since`: what was true before is no answer.
     MembershipSince { node: NodeId, since: u64 },
+    /// The same, with the recoveries in the asking node's log: a member that goes by another one does not say who is out.
+    MembershipIn { node: NodeId, since: u64, recoveries: Vec<RecoveryId> },
+    /// Which recoveries the log goes by; the asking node says the same.
+    Lineage(Lineage),
 }
 
 /// What a member answers. Append only.
@@ -57,6 +64,8 @@ pub(crate) enum Reply {
     Membership(Membership),
     /// It is in, and only scans: it stands outside the log.
     WelcomeOutside(Welcome),
+    /// Which recoveries the answering node's log goes by.
+    Lineage(Lineage),
 }
 
 /// Whether a node is in the cluster, as a member knows.
@@ -70,6 +79,8 @@ pub enum Membership {
     Unknown,
     /// It is, and only scans.
     OnlyScans,
+    /// It is not in a cluster that went on by a recovery which its own log does not have.
+    TakenOut,
 }
 
 /// How a node was let in.
@@ -173,18 +184,27 @@ pub async fn request_admission(
         Reply::WelcomeOutside(welcome) => Ok(Admission { welcome, is_outside: true }),
         Reply::Refused { code, message } => Err(JoinError::Refused { code, message }),
         Reply::Later(reason) => Err(JoinError::Later(reason)),
-        Reply::Membership(_) => Err(unreachable("it answered something else".into(), false)),
+        Reply::Membership(_) | Reply::Lineage(_) => Err(unreachable("it answered something else".into(), false)),
     }
 }
 
 /// Asks a member whether this node, admitted as `node`, still is in the cluster. One that has not applied the entry at
-/// `since` knows too little to say.
+/// `since` knows too little to say; with `recoveries`, those in this node's log, one that goes by another says so.
 ///
 /// # Errors
 /// A sentence where it cannot be asked.
-pub async fn ask_membership(mesh: &Mesh, member: PeerId, node: NodeId, since: u64) -> Result<Membership, String> {
+pub async fn ask_membership(
+    mesh: &Mesh,
+    member: PeerId,
+    (node, since): (NodeId, u64),
+    recoveries: Option<Vec<RecoveryId>>,
+) -> Result<Membership, String> {
     let mut stream = mesh.open(member, Class::Join).await.map_err(|error| error.to_string())?;
-    let question = if since == 0 { Question::Membership { node } } else { Question::MembershipSince { node, since } };
+    let question = match recoveries {
+        Some(recoveries) => Question::MembershipIn { node, since, recoveries },
+        None if since == 0 => Question::Membership { node },
+        None => Question::MembershipSince { node, since },
+    };
     match ask(&mut stream, question).await? {
         Reply::Membership(membership) => Ok(membership),
         _ => Err("it answered something else".into()),

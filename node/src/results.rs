@@ -7,5 +7,5 @@ pub mod report;
 mod store;
 
 pub use chunk::{ChunkError, ChunkReader, ChunkWriter, EARLIER_RUN, Heading};
-pub use exchange::{COPIES, Exchange, NotFetched, NotKept, is_gone};
+pub use exchange::{COPIES, Exchange, Lacks, NotFetched, NotKept, is_gone};
 pub use store::{ChunkStore, Kept, StoreError, Usage};

@@ -4,7 +4,7 @@
 //! The same handle drives the real network and the one in [`crate::memory`].
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::cut::Cuts;
 use crate::gate::Peers;
+use crate::lines::Lines;
 use crate::{Class, FrameStream, Member, PeerAddress, PeerEvent, PeerId, PeerInfo, Timings};
 
 mod error;
@@ -67,6 +68,8 @@ pub(crate) struct Shared {
     pub(crate) tasks: TaskTracker,
     /// Whom this node does not hear for a while; `None` in memory, where the network is cut instead.
     pub(crate) cuts: Option<Arc<Cuts>>,
+    /// The connections by their own addresses; `None` in memory, where there are none.
+    pub(crate) lines: Option<Arc<Lines>>,
 }
 
 impl Drop for Shared {
@@ -164,6 +167,12 @@ impl Mesh {
         let Some(cuts) = &self.shared.cuts else { return false };
         cuts.begin(from, Instant::now() + lasts);
         true
+    }
+
+    /// Ends the connections that are from an address of this machine which is `gone`: nothing comes or goes on them any more, and
+    /// their peers are dialed anew. Answers how many.
+    pub fn end_from(&self, gone: impl Fn(IpAddr) -> bool) -> usize {
+        self.shared.lines.as_ref().map_or(0, |lines| lines.end_from(gone))
     }
 
     /// How often a peer has refused a stream because this node is not a member for it: one that was not told of this

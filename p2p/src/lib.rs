@@ -21,6 +21,7 @@ pub mod fuzzing;
 mod gate;
 mod handle;
 mod identity;
+mod lines;
 pub mod memory;
 mod peer_id;
 mod peers;

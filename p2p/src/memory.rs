@@ -73,8 +73,8 @@ impl Network {
         let event_loop =
             EventLoop::new(wire, timings, Arc::clone(&peers), command_receiver, events.clone(), stop.clone());
         tasks.spawn(event_loop.run());
-        let (commands, cuts) = (command_sender, None);
-        let shared = Shared { peer_id, listen_addrs, timings, peers, commands, events, stop, kill, tasks, cuts };
+        let (commands, cuts, lines) = (command_sender, None, None);
+        let shared = Shared { peer_id, listen_addrs, timings, peers, commands, events, stop, kill, tasks, cuts, lines };
         Ok((Mesh::new(shared), Incoming::new(stream_receiver)))
     }
 

@@ -22,6 +22,7 @@ use crate::cut::Cuts;
 use crate::event_loop::EventLoop;
 use crate::gate::{Peers, StreamGate};
 use crate::handle::{COMMANDS_MAX, OpenRequest, Shared, events_channel};
+use crate::lines::Lines;
 use crate::peers::{LinkId, PeerTable};
 use crate::protocol::ProtocolNames;
 use crate::transport::{self, LinkError};
@@ -46,8 +47,9 @@ impl Mesh {
         let gate = StreamGate::new(Arc::clone(&peers), stream_sender);
         let (tasks, kill, stop) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
 
-        let cuts = Arc::new(Cuts::default());
-        let transport = transport::build(&config.identity, &config.psk, timings, Arc::clone(&cuts))?;
+        let (cuts, lines) = (Arc::new(Cuts::default()), Arc::new(Lines::default()));
+        let transport =
+            transport::build(&config.identity, &config.psk, timings, (Arc::clone(&cuts), Arc::clone(&lines)))?;
         let behaviour = MeshBehaviour::new(gate, ProtocolNames::new(config.cluster), limits, timings);
         let swarm_config = swarm::Config::with_executor(Tracked { tasks: tasks.clone(), kill: kill.clone() })
             .with_idle_connection_timeout(timings.idle_timeout)
@@ -61,8 +63,8 @@ impl Mesh {
         let event_loop =
             EventLoop::new(wire, timings, Arc::clone(&peers), command_receiver, events.clone(), stop.clone());
         tasks.spawn(event_loop.run());
-        let (commands, cuts) = (command_sender, Some(cuts));
-        let shared = Shared { peer_id, listen_addrs, timings, peers, commands, events, stop, kill, tasks, cuts };
+        let (commands, cuts, lines) = (command_sender, Some(cuts), Some(lines));
+        let shared = Shared { peer_id, listen_addrs, timings, peers, commands, events, stop, kill, tasks, cuts, lines };
         Ok((Self::new(shared), Incoming::new(stream_receiver)))
     }
 }

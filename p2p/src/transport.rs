@@ -7,6 +7,7 @@
 //! two round trips less, and no parser in front of the encryption.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use libp2p::{noise, tcp, yamux};
 use tokio::time::timeout;
 
 use crate::cut::{Cuts, Cuttable, Line};
+use crate::lines::Lines;
 use crate::{Identity, MeshError, PeerId, Timings};
 
 mod linger;
@@ -80,6 +82,7 @@ struct Handshake {
     yamux: yamux::Config,
     timings: Timings,
     cuts: Arc<Cuts>,
+    lines: Arc<Lines>,
 }
 
 /// Builds the transport of a mesh.
@@ -90,13 +93,13 @@ pub(crate) fn build(
     identity: &Identity,
     psk: &crate::PreSharedKey,
     timings: Timings,
-    cuts: Arc<Cuts>,
+    (cuts, lines): (Arc<Cuts>, Arc<Lines>),
 ) -> Result<Boxed<(libp2p::PeerId, StreamMuxerBox)>, MeshError> {
     let noise =
         noise::Config::new(&identity.keypair()).map_err(|error| MeshError::Encryption { reason: error.to_string() })?;
     let mut yamux = yamux::Config::default();
     yamux.set_max_num_streams(STREAMS_MAX);
-    let handshake = Handshake { psk: PreSharedKey::new(*psk.as_bytes()), noise, yamux, timings, cuts };
+    let handshake = Handshake { psk: PreSharedKey::new(*psk.as_bytes()), noise, yamux, timings, cuts, lines };
     let tcp = tcp::tokio::Transport::new(tcp::Config::new().nodelay(true).listen_backlog(1024));
     let transport = TransportTimeout::with_outgoing_timeout(tcp, timings.connect_timeout)
         .map_err(|error| match error {
@@ -122,7 +125,10 @@ impl Handshake {
     ) -> Result<(libp2p::PeerId, StreamMuxerBox), LinkError> {
         limit_unanswered(&socket, self.timings.silence_max);
         let line = Line::new(self.cuts);
-        let keyed = PnetConfig::new(self.psk).handshake(Cuttable::new(Lingering::new(socket), line.clone())).await;
+        // A socket that has none is about to end by itself.
+        let local = socket.0.local_addr().map_or(IpAddr::from([0, 0, 0, 0]), |address| address.ip());
+        let socket = self.lines.watched(local, Lingering::new(socket));
+        let keyed = PnetConfig::new(self.psk).handshake(Cuttable::new(socket, line.clone())).await;
         let mut keyed = keyed.map_err(|error| match error {
             PnetError::HandshakeError(error) | PnetError::IoError(error) => LinkError::first_bytes("nonces", &error),
         })?;

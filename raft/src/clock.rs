@@ -4,7 +4,11 @@
 //! clock that was ahead for ten seconds would stop the cluster's time for hours. So the time of the last entries is
 //! carried forward by the monotonic clock, and a wall clock that departs from it counts only once the other nodes agree
 //! with it, or, where none can be asked, once it has been so for a while. A leader whose clock a majority contradicts goes
-//! by theirs. [`LogClock`] is pure; [`WallClock`] is the one reading of wall time in this crate.
+//! by theirs.
+//!
+//! Where the log's time is ahead of what they say (a majority was, and was set right), it neither runs backwards nor stands: it goes
+//! on at half their pace until they have caught up. Were it to stand, nothing that waits for a time would end for as long: a unit
+//! that failed would not be tried again, and no token would expire. [`LogClock`] is pure; [`WallClock`] is the one reading of wall time in this crate.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,6 +22,10 @@ const DRIFT_PARTS: u32 = 1_000;
 const BELIEVED_AFTER: Duration = Duration::from_secs(60);
 /// For how long the entries behind one that came late may be late as well.
 const LATE_FOR: Duration = Duration::from_secs(10);
+/// A time that is ahead goes on by this part of what passes.
+const SLOWED_PARTS: u64 = 2;
+/// Entries of one time carry it forward for so long, in milliseconds; beyond, the log's time stands by the word of who leads.
+const STANDS_AFTER_MS: u64 = 1_000;
 /// Clocks that differ by less agree.
 const AGREE: u64 = 1_000;
 
@@ -69,6 +77,11 @@ impl Anchor {
         self.at_ms.saturating_add(millis(now.saturating_duration_since(self.noted)))
     }
 
+    /// The same, slowed.
+    fn slowed(&self, now: Instant) -> u64 {
+        self.at_ms.saturating_add(millis(now.saturating_duration_since(self.noted)) / SLOWED_PARTS)
+    }
+
     /// By how much a wall clock may differ from what is carried forward.
     fn tolerance(&self, now: Instant) -> u64 {
         millis(LEAP + now.saturating_duration_since(self.noted) / DRIFT_PARTS)
@@ -97,6 +110,10 @@ pub struct LogClock {
     leapt: Option<Instant>,
     /// Since when the wall clock has been away from the log's time.
     away: Option<Instant>,
+    /// Whether the wall clock was away for so long that it is believed.
+    believed: bool,
+    /// Whether the last entry's time was ahead of the clocks that count, so that the log's time goes slower.
+    slowed: bool,
     /// The clocks of the other nodes that are there.
     others: Vec<Option<OtherClock>>,
 }
@@ -108,6 +125,11 @@ impl LogClock {
     /// forward stands until one comes that is not late, or they go on being so, which is the log's time then.
     pub fn note(&mut self, at_ms: u64, now: Instant) {
         let is_late = |log: Anchor| at_ms > log.at_ms && log.carried(now) > at_ms.saturating_add(log.tolerance(now));
+        // Many entries within a millisecond: time goes on from the first of them.
+        let is_same = |log: Anchor| at_ms == log.at_ms && log.carried(now) < at_ms.saturating_add(STANDS_AFTER_MS);
+        if self.log.is_some_and(is_same) {
+            return;
+        }
         if self.log.is_some_and(is_late) {
             let late = *self.late.get_or_insert(now);
             if now.saturating_duration_since(late) < LATE_FOR {
@@ -127,19 +149,25 @@ impl LogClock {
     /// The log's time for people: carried forward where there is something to carry, the wall clock otherwise.
     #[must_use]
     pub fn shown_ms(&self, wall_ms: u64, now: Instant) -> u64 {
-        self.log.map_or(wall_ms, |log| log.carried(now))
+        self.log.map_or(wall_ms, |log| if self.slowed { log.slowed(now) } else { log.carried(now) })
     }
 
     /// The time for an entry of this leader's.
     pub fn entry_ms(&mut self, wall_ms: u64, now: Instant) -> u64 {
         self.observe(wall_ms, now);
-        self.judge(wall_ms, now)
+        let judged = self.judge(wall_ms, now);
+        let ahead = self.log.filter(|log| log.slowed(now) > judged);
+        self.slowed = ahead.is_some();
+        ahead.map_or(judged, |log| log.slowed(now))
     }
 
     fn judge(&mut self, wall_ms: u64, now: Instant) -> u64 {
         if let Some(agreed) = self.agreed(wall_ms, now) {
-            self.away = None;
+            (self.away, self.believed) = (None, false);
             return agreed;
+        }
+        if self.believed {
+            return wall_ms;
         }
         let Some(log) = self.log.filter(|log| log.carried(now).abs_diff(wall_ms) > log.tolerance(now)) else {
             self.away = None;
@@ -149,9 +177,8 @@ impl LogClock {
         if now.saturating_duration_since(away) < BELIEVED_AFTER {
             return log.carried(now);
         }
-        // From here on the log goes by the new time; where that is an earlier one, its clock stands until then.
-        self.log = None;
-        self.away = None;
+        // From here on the log goes by the new time; where that is an earlier one, slower until then.
+        (self.away, self.believed) = (None, true);
         wall_ms
     }
 
@@ -176,7 +203,7 @@ impl LogClock {
     fn observe(&mut self, wall_ms: u64, now: Instant) {
         let leaps = |wall: Anchor| wall.carried(now).abs_diff(wall_ms) > wall.tolerance(now);
         if self.wall.is_some_and(leaps) {
-            self.leapt = Some(now);
+            (self.leapt, self.believed) = (Some(now), false);
         }
         self.wall = Some(Anchor { at_ms: wall_ms, noted: now });
     }

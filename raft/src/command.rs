@@ -27,7 +27,9 @@ use serde::{Deserialize, Serialize};
 pub use self::access::{AccessRole, AuditEntry, NewAccessToken, Outcome, TokenLimits};
 pub use self::answer::{Refusal, Response};
 pub use self::lease::{Completion, LeaseRef, NewLease};
-pub use self::membership::{LogStep, NewToken, NodeInfo, NodePolicy, NodeRole, PolicyChange, TokenGrant, Voting};
+pub use self::membership::{
+    LogStep, NewToken, NodeInfo, NodePolicy, NodeRole, NotedRetirement, PolicyChange, TokenGrant, Voting,
+};
 pub use self::offline::{Imported, ImportedUnit};
 pub use self::proposal::Proposal;
 pub use self::rule::{
@@ -41,8 +43,8 @@ pub use self::submission::{
 pub use self::unit::{UnitKey, UnitRange};
 use crate::id::{ClusterId, Digest, JobId, NodeId, TokenId};
 use crate::state::{
-    Authority, FeedRecord, KeepSpec, Measures, NewSessionKey, Occurrence, PassReason, Priority, Remarks, ScheduleSpec,
-    Settings,
+    Authority, FeedRecord, KeepSpec, Measures, NewSessionKey, Occurrence, PassReason, Priority, Recovery, Remarks,
+    ScheduleSpec, Settings,
 };
 use crate::version::{LogVersion, Versions};
 
@@ -483,6 +485,12 @@ pub enum Command {
         /// What it sends at most from here on, packets per second; more than its share changes nothing.
         rate_pps: u64,
     },
+    /// The addresses of a node that runs are others now.
+    SetAddresses(NodeId, Vec<String>),
+    /// As `Retire`, and the audit log has what came of it at once: the node may be out before it could say so itself.
+    RetireNoted(Box<NotedRetirement>),
+    /// A node goes on alone, because the majority is lost for good.
+    Recover(Box<Recovery>),
     /// Stands for what a next release brings, in a program that the tests build to go from one release to another.
     #[cfg(feature = "next-version")]
     Rehearse {

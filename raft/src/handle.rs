@@ -217,6 +217,12 @@ impl Raft {
         shown.max(self.read(|state| state.cluster().now_ms))
     }
 
+    /// What this machine's clock shows, in Unix milliseconds: to say how far the log's time is from it, and for nothing else.
+    #[must_use]
+    pub fn wall_ms(&self) -> u64 {
+        self.config.wall.now_ms()
+    }
+
     /// Tells the leader's clock of the other nodes that are there, each with what its clock showed where that is known.
     pub fn compare_clocks(&self, others: Vec<Option<OtherClock>>) {
         self.clock().set_others(others, self.config.wall.now_ms(), Instant::now());

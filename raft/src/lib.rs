@@ -32,7 +32,7 @@ pub mod view;
 pub use command::{Command, Refusal, Response};
 pub use config::{Config, Profile};
 pub use handle::{Applied, ProposeError, Raft, RaftStatus, Role, StartError};
-pub use id::{ClusterId, Digest, Epoch, JobId, NodeId, TokenId, worker_id};
+pub use id::{ClusterId, Digest, Epoch, JobId, NodeId, RecoveryId, TokenId, worker_id};
 pub use interval::IntervalSet;
 pub use leadership::Leadership;
 pub use network::{Class, Duplex, Transport, TransportError};

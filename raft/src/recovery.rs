@@ -15,15 +15,16 @@ use openraft::EntryPayload;
 use openraft::entry::RaftEntry;
 
 use crate::command::{Command, Proposal};
-use crate::id::NodeId;
+use crate::id::{NodeId, RecoveryId};
 use crate::kill_point;
 use crate::raft_types::{Entry, LeaderId, LogId, Member, StoredMembership, Vote};
-use crate::state::State;
+use crate::state::{NodeRecord, Recovery, State, TAKEN_OUT_MAX, TakenOut};
 use crate::store::log::{Ends, LogEngine};
 use crate::store::machine::{self, StateMachine};
 use crate::store::record::MetaRecord;
 use crate::store::snapshot::{self, SnapshotData, Writer};
 use crate::store::{LogStore, OpenError, Storage};
+use crate::version::Versions;
 
 type Membership = openraft::Membership<u64, Member>;
 
@@ -77,11 +78,12 @@ pub fn survey(store: &Path) -> Result<Survey, RecoveryError> {
     Ok(surveyed(&*log.0, &machine)?.survey)
 }
 
-/// Makes `node`, whose stopped store this is, the only voter, and takes all other nodes out of the cluster.
+/// Makes `node`, whose stopped store this is, the only voter, and takes all other nodes out of the cluster. `id` is drawn at
+/// random: another survivor that does the same goes on by the same log and the same cluster's id.
 ///
 /// # Errors
 /// [`RecoveryError`].
-pub fn stand_alone(store: &Path, node: NodeId) -> Result<Survey, RecoveryError> {
+pub fn stand_alone(store: &Path, node: NodeId, id: RecoveryId) -> Result<Survey, RecoveryError> {
     let (LogStore(log), machine) = machine::open(&Storage::Disk(store.to_owned()))?;
     let Surveyed { survey, last } = surveyed(&*log, &machine)?;
     let record = survey.state.node(node).ok_or(RecoveryError::Unknown { node })?;
@@ -91,14 +93,11 @@ pub fn stand_alone(store: &Path, node: NodeId) -> Result<Survey, RecoveryError> 
     let member = Member { peer: record.info.peer.clone() };
     let alone = Membership::new(vec![BTreeSet::from([node])], BTreeMap::from([(node, member)]))
         .map_err(|error| io::Error::other(error.to_string()))?;
-    let others = survey.state.nodes().map(|(id, _)| id).filter(|id| *id != node);
-    let removals = others.map(|other| {
-        let proposal = Proposal { at_ms: survey.state.now_ms(), command: Command::RemoveNode { node: other } };
-        EntryPayload::Normal(proposal)
-    });
+    let commands = commands(&survey.state, node, id).into_iter();
+    let commands = commands.map(|command| EntryPayload::Normal(Proposal { at_ms: survey.state.now_ms(), command }));
     // Nobody has ever led this term: whoever comes back with entries of the old one is behind.
     let leader_id = LeaderId { term: survey.term.saturating_add(1), voted_for: node };
-    let payloads = std::iter::once(EntryPayload::Membership(alone)).chain(removals);
+    let payloads = std::iter::once(EntryPayload::Membership(alone)).chain(commands);
     let entries: Vec<Entry> = (last.map_or(0, |id| id.index + 1)..)
         .zip(payloads)
         .map(|(index, payload)| Entry::new(LogId::new_term_index(leader_id.term, index), payload))
@@ -112,6 +111,27 @@ pub fn stand_alone(store: &Path, node: NodeId) -> Result<Survey, RecoveryError> 
     synced(&*log)?;
     kill_point::reached("recover-synced");
     Ok(survey)
+}
+
+/// What is put behind the log of a node that goes on alone. The log is raised to the version that knows of recoveries: it is followed
+/// by that node alone.
+fn commands(state: &State, node: NodeId, id: RecoveryId) -> Vec<Command> {
+    let others = || state.nodes().filter(|(id, _)| *id != node);
+    let members = others().filter(|(_, record)| record.may_vote()).take(TAKEN_OUT_MAX);
+    let taken_out = members.map(|(_, NodeRecord { info, .. })| TakenOut {
+        name: info.name.clone(),
+        peer: info.peer.clone(),
+        addresses: info.addresses.clone(),
+    });
+    let recovery = Command::Recover(Box::new(Recovery { id, node, taken_out: taken_out.collect() }));
+    let mut commands: Vec<Command> = others().map(|(other, _)| Command::RemoveNode { node: other }).collect();
+    let needed = recovery.kind().since();
+    if state.log_version() < needed {
+        commands.push(Command::SetVersions { node, versions: Versions::OWN });
+        commands.push(Command::RaiseLog { version: needed });
+    }
+    commands.push(recovery);
+    commands
 }
 
 struct Surveyed {

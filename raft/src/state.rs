@@ -24,6 +24,7 @@ mod offline;
 mod orders;
 mod priority;
 mod quotas;
+mod recoveries;
 mod remarks;
 mod restore;
 mod retries;
@@ -74,11 +75,12 @@ pub(crate) use leases::{LEASES_PER_NODE_MAX, shares_of};
 pub use leases::{Lease, Share};
 pub use log_places::LogPlace;
 pub use measures::Measures;
-pub use nodes::{NodeRecord, NodeStatus};
+pub use nodes::{ADDRESSES_MAX, NodeRecord, NodeStatus};
 pub use offline::OfflineWorker;
 pub use orders::{ORDERS_KEPT_MAX, OrderRecord};
 pub use priority::{Priority, PriorityError};
 pub use quotas::TokenDay;
+pub use recoveries::{Recovery, RecoveryRecord, TAKEN_OUT_MAX, TakenOut};
 pub use remarks::Remarks;
 pub use restore::Beginning;
 pub use retries::Retry;
@@ -211,6 +213,8 @@ tables! {
     51 session_keys: u64 => SessionKey;
     /// The job that was made of each order that asks for one: it outlasts the job.
     52 orders: Digest => OrderRecord;
+    /// Each time one node went on alone, by log index.
+    53 recoveries: u64 => RecoveryRecord;
     #[cfg(feature = "next-version")]
     255 rehearsals: NodeId => u64;
 }

@@ -14,6 +14,9 @@ pub type LogVersion = u32;
 
 /// The version of a log that says none.
 pub const FIRST: LogVersion = 1;
+/// The version of what came since then: `SetAddresses`, `RetireNoted` and `Recover`, with the calls that say so
+/// (`rpc/calls/since.rs` of the node).
+pub const SECOND: LogVersion = 2;
 
 /// The versions of the log that a release reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +30,7 @@ pub struct Versions {
 impl Versions {
     /// What this release reads.
     pub const OWN: Self =
-        Self { oldest: FIRST, newest: if cfg!(feature = "next-version") { FIRST + 1 } else { FIRST } };
+        Self { oldest: FIRST, newest: if cfg!(feature = "next-version") { SECOND + 1 } else { SECOND } };
 
     /// Whether a log of this version is read.
     #[must_use]

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use pentora_tests::cluster::{Cluster, Job, units_completed};
 use pentora_tests::http::Request;
 use pentora_tests::lab::WorldOptions;
@@ -15,55 +15,130 @@ use crate::pause;
 const ROUNDS: u64 = 20;
 /// Times that a worker is cut off, each of which takes its grace period.
 const CUTS: u64 = 5;
-const SCAN_MAX: Duration = Duration::from_secs(180);
+/// A scan of some seven seconds that loses a worker takes some nine, and on a busy machine twice that.
+const SCAN_MAX: Duration = Duration::from_secs(60);
 /// How long its units may be a lost worker's: the grace period of a cluster that says nothing, and more.
 const GIVEN_MAX: Duration = Duration::from_secs(60);
+/// No round begins behind this: what was measured by then is told, and the measurement has failed. A kill takes some 14 seconds (the
+/// scan, a start, two seconds of rest), a cut some 26 (the grace period of 15 s beside it): about seven minutes, and twice that here.
+const ALL_MAX: Duration = Duration::from_secs(840);
+
+/// What has been measured so far.
+#[derive(Default)]
+struct Measured {
+    times: Sample,
+    killed: Sample,
+    cut: Sample,
+    idle: u64,
+    right: u64,
+    once: u64,
+}
 
 pub(crate) fn measure() -> anyhow::Result<()> {
     let mut lab = crate::lab(3)?;
     lab.add_world(&WorldOptions { addresses: 1024, alive_percent: 100, ..WorldOptions::default() })?;
     let mut cluster = Cluster::of(lab, 3)?;
-    let (mut times, mut given, mut right, mut once) = (Sample::default(), Sample::default(), 0, 0);
-    for round in 0..ROUNDS {
-        let leader = cluster.leader()?;
-        let worker = *cluster.followers()?.first().context("a follower")?;
-        let began = Instant::now();
-        let job = submit(&cluster, leader)?;
-        // From early to late in a scan that takes some seven seconds.
-        pause(Duration::from_millis(500 + 250 * round));
-        let before = given_again(&cluster, &job, leader)?;
-        cluster.node_mut(worker)?.kill()?;
-        given.add_ms(until_given(&cluster, &job, leader, before)?);
-        job.wait(&cluster, leader, SCAN_MAX)?;
-        times.add_s(began.elapsed());
-        let (exact, counted_once) = check(&cluster, &job, leader)?;
-        right += u32::from(exact);
-        once += u32::from(counted_once);
-        cluster.restart(worker)?;
-        wait::until("the restarted worker", Duration::from_secs(30), || Ok(cluster.status(worker).ok()))?;
-        pause(Duration::from_secs(2));
-    }
-    println!("{right} of {ROUNDS} results equal the truth; in {once} of {ROUNDS} every unit was counted once.\n");
-    summary("the scan, from submission to its end", "s", &times, "none");
-    summary("kill -9 of a worker, to its first unit at another", "ms", &given, "max 1000 ms");
+    let (began, mut measured) = (Instant::now(), Measured::default());
+    let rounds = rounds(&mut cluster, began, &mut measured);
+    let (done, Measured { right, once, idle, .. }) = (measured.times.len(), &measured);
+    println!("\n{right} of {done} results equal the truth; in {once} of {done} every unit was counted once.");
+    println!("In {idle} of them the worker had no unit when it was killed.\n");
+    summary("the scan, from submission to its end", "s", &measured.times, "none");
+    summary("kill -9 of a worker, to its first unit at another", "ms", &measured.killed, "max 1000 ms");
     let request = Request { method: "GET", path: "/api/v1/cluster/settings", ..Request::default() };
     let settings = cluster.api(1, &request, Duration::from_secs(5))?.json()?;
     let grace = settings.get("grace_ms").and_then(serde_json::Value::as_f64).context("a grace period")? / 1e3;
-    let mut given = Sample::default();
-    for _ in 0..CUTS {
-        let leader = cluster.leader()?;
-        let worker = *cluster.followers()?.first().context("a follower")?;
-        let job = submit(&cluster, leader)?;
-        pause(Duration::from_secs(2));
-        let before = given_again(&cluster, &job, leader)?;
-        cluster.lab().isolate(worker)?;
-        given.add_s(until_given(&cluster, &job, leader, before)?);
-        cluster.lab().heal()?;
-        job.wait(&cluster, leader, SCAN_MAX)?;
-        pause(Duration::from_secs(2));
+    let goal = format!("max {} s", grace + 0.5);
+    summary("a worker cut off, to its first unit at another", "s", &measured.cut, &goal);
+    rounds
+}
+
+/// Every round, a line each, so that whoever waits sees that it goes on.
+fn rounds(cluster: &mut Cluster, began: Instant, measured: &mut Measured) -> anyhow::Result<()> {
+    for round in 0..ROUNDS {
+        ensure!(began.elapsed() < ALL_MAX, "{round} of {ROUNDS} kills within {} s", ALL_MAX.as_secs());
+        kill(cluster, round, measured).with_context(|| format!("kill {}", round + 1))?;
     }
-    summary("a worker cut off, to its first unit at another", "s", &given, &format!("max {} s", grace + 0.5));
+    for round in 0..CUTS {
+        ensure!(began.elapsed() < ALL_MAX, "{round} of {CUTS} cuts within {} s", ALL_MAX.as_secs());
+        cut(cluster, round, measured).with_context(|| format!("cut {}", round + 1))?;
+    }
+    println!("all rounds took {:.0} s", began.elapsed().as_secs_f64());
     Ok(())
+}
+
+fn kill(cluster: &mut Cluster, round: u64, measured: &mut Measured) -> anyhow::Result<()> {
+    let leader = cluster.leader()?;
+    let worker = *cluster.followers()?.first().context("a follower")?;
+    let began = Instant::now();
+    let job = submit(cluster, leader)?;
+    // From early to late in a scan that takes some seven seconds.
+    pause(Duration::from_millis(500 + 250 * round));
+    let (before, has) = (given_again(cluster, &job, leader)?, units_of(cluster, leader, worker)?);
+    cluster.node_mut(worker)?.kill()?;
+    let given = if has > 0 { Some(until_given(cluster, &job, leader, before)?) } else { None };
+    let ended = job.wait(cluster, leader, SCAN_MAX)?;
+    let took = began.elapsed();
+    let (exact, counted_once) = check(cluster, &job, leader)?;
+    measured.times.add_s(took);
+    measured.right += u64::from(exact);
+    measured.once += u64::from(counted_once);
+    match given {
+        Some(given) => measured.killed.add_ms(given),
+        None => measured.idle += 1,
+    }
+    let started = Instant::now();
+    cluster.restart(worker)?;
+    wait::until("the restarted worker", Duration::from_secs(30), || Ok(cluster.status(worker).ok()))?;
+    let up = started.elapsed();
+    pause(Duration::from_secs(2));
+    let given = given.map_or_else(|| "it had none".to_owned(), |given| format!("{} ms", given.as_millis()));
+    let share: Vec<String> = stats_of(&ended).iter().map(|(name, targets)| format!("{name} {targets}")).collect();
+    println!(
+        "kill {} of {ROUNDS}: n{worker} with {has} units; another had one of them after {given}; the scan took {:.1} s, {} ({}); it was \
+         up again after {:.1} s",
+        round + 1,
+        took.as_secs_f64(),
+        if exact && counted_once { "exact and once" } else { "NOT exact, or not once" },
+        share.join(", "),
+        up.as_secs_f64()
+    );
+    Ok(())
+}
+
+fn cut(cluster: &mut Cluster, round: u64, measured: &mut Measured) -> anyhow::Result<()> {
+    let leader = cluster.leader()?;
+    let worker = *cluster.followers()?.first().context("a follower")?;
+    let job = submit(cluster, leader)?;
+    pause(Duration::from_secs(2));
+    ensure!(units_of(cluster, leader, worker)? > 0, "n{worker} has no unit two seconds into the scan");
+    let before = given_again(cluster, &job, leader)?;
+    cluster.lab().isolate(worker)?;
+    let given = until_given(cluster, &job, leader, before)?;
+    measured.cut.add_s(given);
+    cluster.lab().heal()?;
+    job.wait(cluster, leader, SCAN_MAX)?;
+    println!("cut {} of {CUTS}: another had a unit of n{worker} after {:.1} s", round + 1, given.as_secs_f64());
+    pause(Duration::from_secs(2));
+    Ok(())
+}
+
+/// How many units a worker has now.
+fn units_of(cluster: &Cluster, asked: usize, worker: usize) -> anyhow::Result<u64> {
+    let status = cluster.status(asked)?;
+    let nodes = status["nodes"].as_array().context("nodes")?;
+    let node = nodes.iter().find(|node| node["name"] == format!("n{worker}")).context("the worker")?;
+    Ok(node["load"]["running"].as_u64().unwrap_or_default())
+}
+
+/// What each worker scanned of a job.
+fn stats_of(document: &serde_json::Value) -> Vec<(String, u64)> {
+    let stats = document["worker_stats"].as_array().cloned().unwrap_or_default();
+    let of = |stat: &serde_json::Value| {
+        let name = stat["worker_id"].as_str().unwrap_or_default().trim_start_matches("wrk_").to_owned();
+        (name, stat["targets"].as_u64().unwrap_or_default())
+    };
+    stats.iter().map(of).collect()
 }
 
 /// How often units of a job were given to somebody again.

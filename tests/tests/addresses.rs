@@ -4,9 +4,10 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use nix::sys::signal::Signal;
 use pentora_tests::binaries::binary;
 use pentora_tests::command_line::pentora;
 use pentora_tests::lab::Lab;
@@ -16,6 +17,8 @@ use serde_json::Value;
 
 /// Anything here comes about within this on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
+/// What is to be seen of a change within seconds.
+const SHOWN_WITHIN: Duration = Duration::from_secs(15);
 const NODES: usize = 3;
 const API: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 18_080);
 
@@ -196,4 +199,57 @@ fn a_bridge_that_every_host_has_under_one_address_leads_nobody_astray() -> anyho
     }
     named.until_whole(1)?;
     named.writes(2)
+}
+
+/// The status of a cluster as the node `number` has it, with the address that it shows of another.
+fn shown(named: &Named, number: usize, of: usize) -> anyhow::Result<Option<String>> {
+    let status = named.pentora(number, &["cluster", "status", "--json"])?;
+    let document: Value = serde_json::from_str(&status.stdout).unwrap_or_default();
+    let nodes = document.get("nodes").and_then(Value::as_array).cloned().unwrap_or_default();
+    let node = nodes.iter().find(|node| node["name"] == format!("n{of}"));
+    Ok(node.and_then(|node| node["address"].as_str().map(str::to_owned)))
+}
+
+/// What nobody was told of until the node started again.
+#[test]
+fn members_whose_addresses_change_while_they_run_are_shown_and_reached_at_the_new_ones_within_seconds()
+-> anyhow::Result<()> {
+    let Some(mut named) = Named::start()? else { return Ok(()) };
+    let peer = format!("{}:7400", named.lab.host(1).address());
+    named.form(&[], |_number| vec!["--peer".to_owned(), peer.clone()])?;
+    // The last one is the node that the others joined through, and leads more often than not.
+    for number in (1..=NODES).rev() {
+        let moved = Ipv4Addr::new(10, 88, 9, u8::try_from(number)?);
+        let expected = format!("{moved}:7400");
+        named.renumber(number, moved)?;
+        let began = Instant::now();
+        let others = (1..=NODES).filter(|other| *other != number);
+        for other in others {
+            wait::until(&format!("n{number} as n{other} shows it"), SHOWN_WITHIN, || {
+                Ok(shown(&named, other, number)?.filter(|address| *address == expected).map(drop))
+            })?;
+        }
+        println!("n{number} was shown at {moved} after {:.1} s", began.elapsed().as_secs_f64());
+        named.until_whole(if number == 1 { 2 } else { 1 })?;
+        named.writes(number)?;
+    }
+    // Whoever starts again finds them where they are now.
+    named.kill(2)?;
+    named.begin(2, &["start"])?;
+    named.until_whole(2)
+}
+
+#[test]
+fn an_address_that_a_file_advertises_takes_effect_when_the_file_is_read_again() -> anyhow::Result<()> {
+    let Some(mut named) = Named::start()? else { return Ok(()) };
+    let file = named.data(1).with_extension("yaml");
+    fs::write(&file, "mesh: {advertise: ['n1:7400']}\n")?;
+    let text = file.display().to_string();
+    named.form(&["--config", &text], by_name)?;
+    assert_eq!(shown(&named, 2, 1)?.as_deref(), Some("n1:7400"));
+    fs::write(&file, "mesh: {advertise: ['10.88.0.99:7400', 'n1:7400']}\n")?;
+    named.node(1)?.as_ref().context("it runs")?.signal(Signal::SIGHUP)?;
+    wait::until("the new address", SHOWN_WITHIN, || {
+        Ok(shown(&named, 2, 1)?.filter(|address| address == "10.88.0.99:7400").map(drop))
+    })
 }

@@ -133,7 +133,59 @@ fn a_node_that_leaves_ends_by_itself_without_an_error_and_one_that_stops_shows_a
     let left = cluster.pentora(leaves, &["leave", "--yes"])?.ok()?;
     assert!(left.contains("is out of the cluster"), "{left}");
     assert_eq!(cluster.node_mut(leaves)?.exit_code(ENDS_WITHIN)?, 0);
-    wait_until_gone(&cluster, leader, &format!("n{leaves}"))
+    wait_until_gone(&cluster, leader, &format!("n{leaves}"))?;
+
+    // By the time it could say what came of its order it was out: the log has that by the order itself.
+    let noted = cluster.pentora(leader, &["audit", "list", "--json"])?.json()?;
+    let noted = noted.as_array().context("audit entries")?;
+    let of_leave = |entry: &&Value| entry["action"] == "POST /api/v1/cluster/leave";
+    let of_leave: Vec<&Value> = noted.iter().filter(of_leave).collect();
+    let outcomes: Vec<&Value> = of_leave.iter().map(|entry| &entry["outcome"]).collect();
+    assert_eq!(outcomes, ["asked", "answered"], "{of_leave:?}");
+    assert_eq!((&of_leave[1]["status"], &of_leave[1]["asked"]), (&202.into(), &of_leave[0]["number"]), "{of_leave:?}");
+    assert_eq!(of_leave[1]["object"], format!("name=n{leaves}"), "{of_leave:?}");
+    Ok(())
+}
+
+/// What a client was told of as a connection that broke: the node that was asked goes as well, before it has read that the other is out.
+#[test]
+fn a_removal_that_was_asked_of_a_node_which_is_removed_meanwhile_is_answered_with_what_was_done() -> anyhow::Result<()>
+{
+    let Some(lab) = Lab::start(5)? else { return Ok(()) };
+    let cluster = Cluster::of(lab, 5)?;
+    for node in 1..=5 {
+        wait_for_status(&cluster, node, "n5", "Active", CHANGES_WITHIN)?;
+    }
+    let leader = cluster.leader()?;
+    let voters = voters(&cluster.status(leader)?);
+    let votes = |number: &usize| voters.contains(&format!("n{number}"));
+    let mut rest = cluster.followers()?;
+    rest.sort_by_key(votes);
+    // Both are asked for at once: that of the other through the one that goes.
+    let (asked, other) = (rest[0], rest[1]);
+    let removed = |through: usize, name: usize| {
+        let path = format!("/api/v1/cluster/nodes/n{name}/remove");
+        let order = Request { method: "POST", path: &path, body: Some("{}"), ..Request::default() };
+        cluster.api(through, &order, Duration::from_secs(40))
+    };
+    let (of_asked, of_other) = std::thread::scope(|threads| {
+        let of_asked = threads.spawn(|| removed(leader, asked));
+        let of_other = threads.spawn(|| removed(asked, other));
+        (of_asked.join().expect("no thread panics"), of_other.join().expect("no thread panics"))
+    });
+    assert_eq!(of_asked?.status, 200);
+    let answer = of_other.context("the node that was asked answers")?;
+    let document = answer.json()?;
+    // Before or after it was out itself: in either case it says what became of the other.
+    let is_gone = node_named(&cluster.status(leader)?, &format!("n{other}")).is_none();
+    match answer.status {
+        200 => assert!(document["removed"] == true && is_gone, "{document}"),
+        202 => assert_eq!(document["removed"], false, "{document}"),
+        409 => assert!(document["code"] == "removed" && !is_gone, "{document}"),
+        status => anyhow::bail!("{status} {document}"),
+    }
+    println!("the other's removal was answered with {}: {document}", answer.status);
+    Ok(())
 }
 
 #[test]

@@ -1,14 +1,21 @@
 //! The runbook of docs/OPERATING.md for a majority that is lost for good, as it stands there.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use anyhow::ensure;
 use pentora_tests::cluster::{Cluster, Job, START_MAX};
 use pentora_tests::command_line::{self, Ran};
 use pentora_tests::lab::{Lab, WorldOptions};
 use pentora_tests::wait;
 
 const SCAN_MAX: Duration = Duration::from_secs(60);
+/// Two that run know of each other within this.
+const MET_WITHIN: Duration = Duration::from_secs(60);
+/// A member that is told that it is out, and hears no leader, ends sooner.
+const GOES_ON: Duration = Duration::from_secs(25);
+/// One that has gone is told of no more within this.
+const FORGOTTEN_WITHIN: Duration = Duration::from_secs(100);
 
 fn scan(cluster: &Cluster, targets: &str) -> anyhow::Result<Job> {
     let job = Job::submit(cluster, 1, &[targets, "--ports", "80", "--no-discovery", "--no-services"])?;
@@ -18,9 +25,20 @@ fn scan(cluster: &Cluster, targets: &str) -> anyhow::Result<Job> {
 }
 
 fn recover(cluster: &Cluster, more: &[&str]) -> anyhow::Result<Ran> {
-    let data = cluster.data_dir(1).display().to_string();
+    recover_on(cluster, 1, more)
+}
+
+fn recover_on(cluster: &Cluster, number: usize, more: &[&str]) -> anyhow::Result<Ran> {
+    let data = cluster.data_dir(number).display().to_string();
     let words = [&["recover", "--data-dir", &data], more].concat();
-    command_line::run(cluster.lab().host(1), "pentora-node", cluster.folder(), &[], &words)
+    command_line::run(cluster.lab().host(number), "pentora-node", cluster.folder(), &[], &words)
+}
+
+/// What a node warns of in its status about other clusters of this one's name.
+fn rivals(cluster: &Cluster, number: usize) -> anyhow::Result<Vec<String>> {
+    let status = cluster.status(number)?;
+    let told = status["rivals"].as_array().cloned().unwrap_or_default();
+    Ok(told.iter().filter_map(|told| told.as_str().map(str::to_owned)).collect())
 }
 
 #[test]
@@ -63,4 +81,85 @@ fn the_last_of_three_members_goes_on_alone_and_new_ones_join_under_the_old_names
     let leader = cluster.leader()?;
     assert_eq!(cluster.status(leader)?["quorum"]["failures_tolerated"], 1);
     scan(&cluster, "10.77.0.32/28").map(drop)
+}
+
+/// Neither knew of the other, and each took itself for the cluster.
+#[test]
+fn two_survivors_that_both_go_on_alone_find_each_other_and_say_that_there_are_two_clusters() -> anyhow::Result<()> {
+    let Some(lab) = Lab::start(3)? else { return Ok(()) };
+    let mut cluster = Cluster::of(lab, 3)?;
+    for node in 1..=3 {
+        cluster.node_mut(node)?.kill()?;
+    }
+    let asked = recover_on(&cluster, 1, &[])?;
+    assert!(asked.stdout.contains("another survivor that does it as well makes a second cluster"), "{asked:?}");
+    for node in [1, 2] {
+        let done = recover_on(&cluster, node, &["--yes"])?;
+        assert!(done.code == 0 && done.stderr.contains("never recover a second one"), "{done:?}");
+        cluster.restart(node)?;
+        wait::until("the survivor to lead alone", START_MAX, || {
+            Ok(cluster
+                .status(node)
+                .ok()
+                .filter(|status| status["quorum"]["voters"] == 1 && status["leader"].is_string()))
+        })?;
+    }
+    for (node, other) in [(1, "n2"), (2, "n1")] {
+        let told = wait::until("word of the other", MET_WITHIN, || {
+            Ok(rivals(&cluster, node)?.into_iter().find(|told| told.contains(&format!("{other} at 10.88.0."))))
+        })?;
+        assert!(told.contains("went on alone from the same lost majority as well (recovery "), "{told}");
+        let status = cluster.pentora(node, &["cluster", "status"])?.ok()?;
+        assert!(
+            status.contains("Warnings:") && status.contains("keep one of them, stop all nodes of the other"),
+            "{status}"
+        );
+    }
+    // Neither lets the other in, and neither stops.
+    for node in [1, 2] {
+        assert_eq!(cluster.status(node)?["nodes"].as_array().map(Vec::len), Some(1));
+        cluster.token("still-writes", &[])?;
+    }
+    // One of them is given up, and joins the other.
+    cluster.node_mut(2)?.kill()?;
+    fs::remove_dir_all(cluster.data_dir(2))?;
+    let token = cluster.token("n2", &[])?;
+    cluster.join(2, &token)?;
+    wait::until("no word of another", FORGOTTEN_WITHIN, || Ok(rivals(&cluster, 1)?.is_empty().then_some(())))
+}
+
+/// Somebody else's recovery stopped what it had no majority to stop.
+#[test]
+fn a_majority_that_goes_on_is_not_stopped_by_the_recovery_of_a_node_that_it_lost() -> anyhow::Result<()> {
+    let Some(lab) = Lab::start(3)? else { return Ok(()) };
+    let mut cluster = Cluster::of(lab, 3)?;
+    wait::until("the second version of the log on every node", MET_WITHIN, || {
+        let is_raised = |node| cluster.status(node).is_ok_and(|status| status["log_version"] == 2);
+        Ok((1..=3).all(is_raised).then_some(()))
+    })?;
+    let alone = cluster.leader()?;
+    cluster.node_mut(alone)?.kill()?;
+    recover_on(&cluster, alone, &["--yes"])?.ok()?;
+    cluster.restart(alone)?;
+    let others: Vec<usize> = (1..=3).filter(|node| *node != alone).collect();
+    for (node, part) in others.iter().map(|node| (*node, "went on alone by a recovery")).chain([(alone, "runs on")]) {
+        wait::until("word of the other cluster", MET_WITHIN, || {
+            Ok(rivals(&cluster, node)?.into_iter().find(|told| told.contains(part)))
+        })?;
+    }
+    let has_leader = |node: usize| {
+        let status = cluster.status(node)?;
+        Ok(status["leader"].is_string() && status["leader"] != format!("n{alone}"))
+    };
+    for node in &others {
+        wait::until("a leader of their own", MET_WITHIN, || Ok(has_leader(*node)?.then_some(())))?;
+    }
+    // For longer than a member without a majority goes on.
+    let began = Instant::now();
+    wait::until("some time with both of them", MET_WITHIN, || {
+        for node in &others {
+            ensure!(has_leader(*node)?, "n{node} has lost its cluster");
+        }
+        Ok((began.elapsed() > GOES_ON).then_some(()))
+    })
 }

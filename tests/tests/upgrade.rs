@@ -29,7 +29,7 @@ fn restart_as(cluster: &mut Cluster, number: usize, program: &'static str, asked
     cluster.node_mut(number)?.set_program(program);
     cluster.restart(number)?;
     let name = format!("n{number}");
-    let reads = if program == NEXT { json!([1, 2]) } else { json!([1, 1]) };
+    let reads = if program == NEXT { json!([1, 3]) } else { json!([1, 2]) };
     wait::until(&format!("{name} with {program}"), CHANGES_WITHIN, || {
         let node = cluster.status(asked).map(|status| node_named(&status, &name)).unwrap_or_default();
         let node = &node;
@@ -64,9 +64,9 @@ fn a_cluster_goes_to_the_next_release_and_back_node_by_node_and_nobody_guesses()
     restart_as(&mut cluster, 3, NEXT, 1)?;
     restart_as(&mut cluster, 2, NEXT, 1)?;
     let status = cluster.status(2)?;
-    assert_eq!((&status["log_version"], &status["next_log_version"]), (&json!(1), &json!(2)), "{status}");
+    assert_eq!((&status["log_version"], &status["next_log_version"]), (&json!(2), &json!(3)), "{status}");
     let told = cluster.pentora(2, &["cluster", "status"])?.ok()?;
-    assert!(told.contains("Log: version 1; version 2 waits for a newer release on n1"), "{told}");
+    assert!(told.contains("Log: version 2; version 3 waits for a newer release on n1"), "{told}");
     wait::until("the new command to be kept back", CHANGES_WITHIN, || {
         Ok(cluster.node(2)?.log().contains("the new command waits").then_some(()))
     })?;
@@ -75,8 +75,8 @@ fn a_cluster_goes_to_the_next_release_and_back_node_by_node_and_nobody_guesses()
     // One that is away when the last one is upgraded comes back with the old release: it does not read the log any more.
     cluster.node_mut(3)?.stop(STOPS_WITHIN)?;
     restart_as(&mut cluster, 1, NEXT, 2)?;
-    wait::until("the second version of the log", CHANGES_WITHIN, || {
-        Ok(cluster.status(1).ok().filter(|status| status["log_version"] == 2).map(drop))
+    wait::until("the third version of the log", CHANGES_WITHIN, || {
+        Ok(cluster.status(1).ok().filter(|status| status["log_version"] == 3).map(drop))
     })?;
     wait::until("the new command in the log", CHANGES_WITHIN, || {
         Ok(cluster.node(2)?.log().contains("the new command is in the log").then_some(()))
@@ -85,7 +85,7 @@ fn a_cluster_goes_to_the_next_release_and_back_node_by_node_and_nobody_guesses()
     cluster.restart(3)?;
     assert_eq!(cluster.node_mut(3)?.exit_code(CHANGES_WITHIN)?, REFUSED);
     let log = cluster.node(3)?.log();
-    assert!(log.contains("version 2") && log.contains("install a newer release"), "{log}");
+    assert!(log.contains("version 3") && log.contains("install a newer release"), "{log}");
     assert_eq!(node_named(&cluster.status(1)?, "n3")["status"], "Incompatible");
     scan_from(&cluster, 2)?;
 
@@ -113,14 +113,14 @@ fn a_joiner_that_does_not_read_the_log_is_told_so_and_uses_up_no_token() -> anyh
     cluster.node_mut(1)?.stop(STOPS_WITHIN)?;
     cluster.node_mut(1)?.set_program(NEXT);
     cluster.restart(1)?;
-    wait::until("the second version of the log", CHANGES_WITHIN, || {
-        Ok(cluster.status(1).ok().filter(|status| status["log_version"] == 2).map(drop))
+    wait::until("the third version of the log", CHANGES_WITHIN, || {
+        Ok(cluster.status(1).ok().filter(|status| status["log_version"] == 3).map(drop))
     })?;
     let token = cluster.token("n2", &[])?;
     cluster.join(2, &token)?;
     assert_eq!(cluster.node_mut(2)?.exit_code(CHANGES_WITHIN)?, REFUSED);
     let log = cluster.node(2)?.log();
-    assert!(log.contains("this release reads version 1") && log.contains("install the release"), "{log}");
+    assert!(log.contains("this release reads versions 1 to 2") && log.contains("install the release"), "{log}");
     cluster.node_mut(2)?.set_program(NEXT);
     cluster.join(2, &token)?;
     wait::until("the second node", CHANGES_WITHIN, || {

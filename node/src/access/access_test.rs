@@ -2,15 +2,15 @@
 
 use pentora_p2p::PeerId;
 use pentora_raft::command::{
-    AccessRole, Arrangement, Author, Imported, NewAccessToken, NewLease, NewRule, NewToken, NodePolicy, OrderedJob,
-    Proposal, Rule, RuleKind, ScopeEffect, ScopeRule, SpecRef, StoredChunk, Submission, TokenGrant, TokenLimits,
-    UnitKey,
+    AccessRole, Arrangement, Author, Imported, NewAccessToken, NewLease, NewRule, NewToken, NodePolicy,
+    NotedRetirement, OrderedJob, Proposal, Rule, RuleKind, ScopeEffect, ScopeRule, SpecRef, StoredChunk, Submission,
+    TokenGrant, TokenLimits, UnitKey,
 };
 use pentora_raft::state::{
     Authority, Counts, FeedRecord, JobLimits, KeepSpec, Measures, NewSessionKey, Occurrence, Partition, PassReason,
-    Priority, Remarks, ScheduleSpec, Share,
+    Priority, Recovery, Remarks, ScheduleSpec, Share,
 };
-use pentora_raft::{ClusterId, Digest, JobId, Response, TokenId, Versions};
+use pentora_raft::{ClusterId, Digest, JobId, RecoveryId, Response, TokenId, Versions};
 
 use super::*;
 use crate::drill::Fault;
@@ -228,6 +228,17 @@ pub(crate) fn sample(kind: CommandKind, node: NodeId, lease: LeaseRef) -> Comman
         CommandKind::EndSlice => Command::EndSlice { keep: "k".into(), job },
         CommandKind::RefuseSlice => Command::RefuseSlice { keep: "k".into(), reason: "x".into() },
         CommandKind::SetVersions => Command::SetVersions { node, versions: Versions::OWN },
+        CommandKind::SetAddresses => Command::SetAddresses(node, vec!["10.0.0.9:7400".into()]),
+        CommandKind::RetireNoted => Command::RetireNoted(Box::new(NotedRetirement {
+            node,
+            author: Author::default(),
+            action: "POST /api/v1/cluster/leave".into(),
+            asked: 1,
+            batch: 1,
+        })),
+        CommandKind::Recover => {
+            Command::Recover(Box::new(Recovery { id: RecoveryId([1; 16]), node, taken_out: Vec::new() }))
+        }
         CommandKind::SetSigners => Command::SetSigners { node, keys: None },
         CommandKind::RaiseLog => Command::RaiseLog { version: 1 },
         CommandKind::ArrangeAs => {
@@ -267,8 +278,9 @@ pub(crate) fn sample(kind: CommandKind, node: NodeId, lease: LeaseRef) -> Comman
 }
 
 /// What a node that only scans may propose, and nothing else.
-pub(crate) const OF_SCANNERS: [CommandKind; 14] = [
+pub(crate) const OF_SCANNERS: [CommandKind; 15] = [
     CommandKind::UpdateNode,
+    CommandKind::SetAddresses,
     CommandKind::SetNetworks,
     CommandKind::SetVersions,
     CommandKind::SetSigners,
@@ -297,7 +309,8 @@ fn a_scanner_proposes_its_own_part_and_is_refused_every_other_command_with_a_rea
             assert!(told.contains("only scans") && told.contains(kind.name()) && told.contains(": "), "{told}");
         }
         let as_member = proposal(&state, Peer::Member(1), command.clone());
-        assert_eq!(as_member.is_ok(), *kind != CommandKind::Begin, "{}", kind.name());
+        let is_nobodys = matches!(kind, CommandKind::Begin | CommandKind::Recover);
+        assert_eq!(as_member.is_ok(), !is_nobodys, "{}", kind.name());
         for nobody in [Peer::Stranger, Peer::Unread] {
             assert!(proposal(&state, nobody, command.clone()).is_err(), "{}", kind.name());
         }
@@ -312,6 +325,7 @@ fn what_a_scanner_may_propose_is_about_itself_and_its_own_leases_alone() {
         Command::UpdateNode { node: 1, info: info("m", NodeRole::Scanner) },
         Command::SetNetworks { node: other, networks: None },
         Command::SetVersions { node: other, versions: Versions::OWN },
+        Command::SetAddresses(other, vec!["10.0.0.9:7400".into()]),
         Command::SetSigners { node: other, keys: None },
         Command::NodeLeft { node: other },
         Command::Retire { node: 1 },
@@ -391,6 +405,17 @@ fn a_scanner_leaves_leadership_and_the_keeping_of_chunks_to_members_and_outside_
         (Request::PlanRemoval(2), false, false),
         (Request::Demote(2, Box::default()), false, false),
         (Request::Retire(2), false, false),
+        (
+            Request::RetireNoted(Box::new(NotedRetirement {
+                node: 2,
+                author: Author::default(),
+                action: String::new(),
+                asked: 1,
+                batch: 1,
+            })),
+            false,
+            false,
+        ),
         (Request::ReadIndex, false, false),
         (Request::EndUnits(JobId(1)), false, false),
         (Request::Figures, true, false),

@@ -1,6 +1,8 @@
 //! Who is let in: bearers of a token whose digest is in the log, or of a JWT (`sessions`), each as far as its role goes. Who asked, and from where, travels
 //! with the request, and orders go into the audit log before they are carried out.
 
+mod outcome;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -12,6 +14,8 @@ use pentora_raft::command::{AccessRole, Author};
 use pentora_raft::state::AccessToken;
 use pentora_raft::{Digest, NodeId};
 
+use self::outcome::Pending;
+pub(super) use self::outcome::{AlreadyNoted, AskedAs};
 use super::access::key_of;
 use super::forward::{Gateway, reader};
 use super::limits::{Failures, Rates, STRANGERS_A_MINUTE, TOKENS_OF_ONE, TooMany, source_of};
@@ -25,7 +29,7 @@ use super::{Access, ApiError, Node};
 use crate::join::token::{Credential, JoinToken};
 use crate::masked::masked;
 use crate::sign_in::{Fault, Word, is_jwt, is_person};
-use crate::trail::{Trail, UNASKED};
+use crate::trail::UNASKED;
 
 /// Where a request came from, in words; put beside it by whoever took it off a socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -363,9 +367,9 @@ async fn carry_out(
     let action = action(&request);
     if takes_all {
         // Noted behind the fact, as it begins: a backup must be had where there is no majority as well.
-        let mut outcome = Outcome { trail, author, action, object: String::new(), asked: UNASKED, status: GONE };
+        let mut outcome = Pending::new(trail, author, action, UNASKED);
         let response = next.run(request).await;
-        outcome.status = response.status().as_u16();
+        outcome.answered(&response);
         return response;
     }
     if request.uri().path() == LOGIN {
@@ -383,10 +387,11 @@ async fn carry_out(
         Ok(asked) => asked,
         Err(error) => return ApiError::from(error).into_response(),
     };
+    request.extensions_mut().insert(AskedAs { author: author.clone(), action: action.clone(), asked });
     // Whoever hangs up hides nothing: what was asked for may be done all the same.
-    let mut outcome = Outcome { trail, author, action, object: String::new(), asked, status: GONE };
+    let mut outcome = Pending::new(trail, author, action, asked);
     let response = next.run(request).await;
-    outcome.status = response.status().as_u16();
+    outcome.answered(&response);
     let (response, object) = object::of(response).await;
     outcome.object = object;
     response
@@ -398,26 +403,6 @@ pub(super) const TAKES_ALL: [&str; 3] =
 
 fn takes_all(request: &Request) -> bool {
     request.extensions().get::<MatchedPath>().is_some_and(|path| TAKES_ALL.contains(&path.as_str()))
-}
-
-/// What is noted of an order whose asker went before it was answered.
-const GONE: u16 = 499;
-
-/// Notes what came of an order when it is dropped.
-struct Outcome<'a> {
-    trail: &'a Trail,
-    author: Author,
-    action: String,
-    object: String,
-    asked: u64,
-    status: u16,
-}
-
-impl Drop for Outcome<'_> {
-    fn drop(&mut self) {
-        let object = std::mem::take(&mut self.object);
-        self.trail.answered(&self.author, &self.action, object, self.asked, self.status);
-    }
 }
 
 /// The same where a worker may ask as well; whether its credential is good is looked at by the handler, before anything else, and

@@ -11,6 +11,7 @@ use pentora_raft::{Leadership, NodeId, RaftStatus, Role, Versions};
 use std::time::Duration;
 
 use super::auth::HandedOnBy;
+use super::cluster_time::{Ahead, Clocks, ahead};
 use super::knowledge::{Knowledge, millis};
 use super::paging::{Paging, rising};
 use super::{ApiError, Node};
@@ -23,7 +24,7 @@ use crate::document::{
 };
 use crate::rpc::SoftState;
 use crate::rpc::calls::{Answer, Request as Ask};
-use crate::rpc::no_majority::{name_of, no_majority};
+use crate::rpc::no_majority::{name_of, no_majority, no_majority_beside};
 use crate::tls::Fingerprint;
 
 /// How long a hand-over of leadership is waited for.
@@ -167,7 +168,13 @@ pub(super) fn named(node: &Node, name: &str) -> Result<NodeId, ApiError> {
 fn document_of(node: &Node, status: &RaftStatus, soft: &SoftState, knowledge: &Knowledge) -> ClusterDocument {
     let voters = status.voters.len();
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-    let no_majority = no_majority(&node.raft);
+    let contact = |id| {
+        let heard = node.raft.read(|state| knowledge.heard_ms(id, state.node(id)?));
+        heard.map(Duration::from_millis)
+    };
+    let no_majority = no_majority_beside(&node.raft, contact);
+    let ahead = time_ahead(node, status, soft);
+    let rivals = node.rivals.told();
     node.raft.read(|state| {
         let (leader_heard_ms, last_leader, lost_ms) = match status.leadership {
             Leadership::Known { age, .. } => (Some(millis(age)), None, None),
@@ -194,10 +201,19 @@ fn document_of(node: &Node, status: &RaftStatus, soft: &SoftState, knowledge: &K
             handed_on_by: None,
             results_short: soft.results_short.clone(),
             log_version: state.log_version(),
+            time_ahead_ms: ahead.map(|ahead| ahead.ms),
+            time_slowed_until: ahead.map(|ahead| rfc3339(ahead.until_ms)),
+            rivals,
             audit: audit_head(state),
             next_log_version: (Versions::OWN.newest > state.log_version()).then_some(Versions::OWN.newest),
         }
     })
+}
+
+/// Whether the cluster's time is ahead of the clocks of most nodes.
+pub(super) fn time_ahead(node: &Node, status: &RaftStatus, soft: &SoftState) -> Option<Ahead> {
+    let (own, leader, wall_ms) = (node.raft.node(), status.leader, node.raft.wall_ms());
+    ahead(node.raft.now_ms(), &Clocks { own, leader, wall_ms, skew_ms: &soft.skew_ms })
 }
 
 fn audit_head(state: &pentora_raft::State) -> Option<AuditHead> {

@@ -20,6 +20,8 @@ pub(super) struct Knowledge {
     lost_for: Option<Duration>,
     /// Milliseconds since the leader heard each node; empty where it did not say.
     heard_ms: BTreeMap<NodeId, u64>,
+    /// While no leader is known: who led last, and milliseconds since its last word as that.
+    last_word: Option<(NodeId, u64)>,
     /// Milliseconds since this node heard each peer over the mesh.
     contact_ms: BTreeMap<String, u64>,
     /// Where peers were looked for that this node has no connection to, and what came of it.
@@ -42,6 +44,10 @@ impl Knowledge {
             Leadership::Known { .. } => None,
             Leadership::Lost { since, .. } => Some(since.unwrap_or(up)),
         };
+        let last_word = match status.leadership {
+            Leadership::Lost { last: Some(last), since: Some(since) } => Some((last, millis(since))),
+            _ => None,
+        };
         let heard_ms = if lost_for.is_none() { soft.heard_ms.clone() } else { BTreeMap::new() };
         let limit = millis(status.election_max);
         let is_live = |voter| voter == status.node || heard_ms.get(&voter).is_some_and(|heard| *heard <= limit);
@@ -49,7 +55,7 @@ impl Knowledge {
         let contact_ms = peers.iter().filter_map(contact).collect();
         let lost = peers.iter().filter(|info| info.member && !info.connected);
         let unreached = lost.map(|info| (info.peer.to_string(), tried(info))).collect();
-        Self { own: status.node, lost_for, heard_ms, contact_ms, unreached, margin }
+        Self { own: status.node, lost_for, heard_ms, last_word, contact_ms, unreached, margin }
     }
 
     /// Whether what the state says is so now, as far as a leader can tell.
@@ -69,13 +75,16 @@ impl Knowledge {
     }
 
     /// Milliseconds since a node was heard: by the leader, or where that did not say, as for one that was lost before it led, or
-    /// none is known, by this one.
+    /// none is known, by this one. It is the one age of a contact: what a leader said last is one as well.
     pub(super) fn heard_ms(&self, node: NodeId, record: &NodeRecord) -> Option<u64> {
         if node == self.own {
             return Some(0);
         }
         let by_leader = self.heard_ms.get(&node).copied();
-        by_leader.or_else(|| self.contact_ms.get(&record.info.peer).copied())
+        by_leader.or_else(|| {
+            let word = self.last_word.filter(|(last, _)| *last == node).map(|(_, ms)| ms);
+            self.contact_ms.get(&record.info.peer).copied().into_iter().chain(word).min()
+        })
     }
 }
 
@@ -185,7 +194,8 @@ mod tests {
         assert_eq!(knowledge.status_age_ms(), Some(12_000));
         assert_eq!(knowledge.heard_ms(2, &record(&peer.to_string())), Some(7_000));
         assert_eq!(knowledge.unreached(&record(&peer.to_string())).unwrap(), "10.88.0.2:7400: no answer");
-        assert_eq!(knowledge.heard_ms(1, &record("another")), None);
+        assert_eq!(knowledge.heard_ms(1, &record("another")), Some(12_000), "the leader's last word was one");
+        assert_eq!(knowledge.heard_ms(1, &record(&peer.to_string())), Some(7_000), "it is there, and leads no more");
         assert_eq!(knowledge.heard_ms(3, &record("own")), Some(0));
         let never = status(Leadership::Lost { last: None, since: None });
         let knowledge = Knowledge::from(&never, &soft, &[], Duration::from_secs(99));

@@ -5,20 +5,23 @@
 
 use std::time::{Duration, Instant};
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use pentora_p2p::PeerId;
 use pentora_raft::NodeId;
 use pentora_raft::autopilot::{Obstacle, Removal};
-use pentora_raft::command::{Command, NodeRole, PolicyChange, Voting};
+use pentora_raft::command::{Command, NodeRole, NotedRetirement, PolicyChange, Voting};
 use pentora_raft::state::NodeRecord;
 
+use super::auth::{AlreadyNoted, AskedAs};
 use super::cluster::named;
 use super::{ApiError, Node};
 use crate::coordinator::{self, plan_removal};
 use crate::document::{PolicyRequest, RemovalDocument};
+use crate::join::{Membership, ask_membership};
 use crate::rpc::calls::{Answer, Request as Ask};
 
 /// How long a removal is waited for: a hand-over, a change of voters, and copies of what only that node keeps. Less than a
@@ -26,6 +29,8 @@ use crate::rpc::calls::{Answer, Request as Ask};
 const REMOVED_WITHIN: Duration = Duration::from_secs(25);
 /// How long the leader gets to have a node give up its seat: it waits for those before that one.
 const GIVEN_UP_WITHIN: Duration = Duration::from_secs(8);
+/// How long others are asked whether a node is out by one that is out itself, and ends soon.
+const OTHERS_SAY_WITHIN: Duration = Duration::from_secs(2);
 /// Pause between two looks at it.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// How long the leader gets to look ahead.
@@ -34,6 +39,7 @@ const PLAN_WITHIN: Duration = Duration::from_millis(1_500);
 /// Removes a node, or with `?plan=true` says what that would come to.
 pub(super) async fn remove(
     State(node): State<Node>,
+    asked: Option<Extension<AskedAs>>,
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
@@ -49,18 +55,18 @@ pub(super) async fn remove(
     if only_plan {
         return Ok(Json(document_of(&node, id, &name, &plan, false)).into_response());
     }
-    retire(&node, id, &name, &plan).await
+    retire(&node, (id, &name), &plan, asked).await
 }
 
 /// Takes the answering node itself out; its process ends afterwards.
-pub(super) async fn leave(State(node): State<Node>) -> Result<Response, ApiError> {
+pub(super) async fn leave(State(node): State<Node>, asked: Option<Extension<AskedAs>>) -> Result<Response, ApiError> {
     if node.psk.is_none() {
         return Err(ApiError::new(StatusCode::CONFLICT, "no_mesh", "an embedded node has no cluster to leave"));
     }
     let (id, name) = (node.raft.node(), node.name.clone());
     let plan = planned(&node, id, &name).await?;
     node.departure.ask();
-    retire(&node, id, &name, &plan).await
+    retire(&node, (id, &name), &plan, asked).await
 }
 
 /// What is answered by a node outside the log that is out of its cluster: nobody followed it, and nothing was decided by it.
@@ -88,24 +94,26 @@ pub(super) async fn demote(State(node): State<Node>, Path(name): Path<String>) -
     change(&node, (id, &name), PolicyChange { voting: Some(Voting::Never), ..PolicyChange::default() }).await
 }
 
-/// Has the leader put into the log that a node gives up its seat by a change of the cluster's word about it, or by none its place: a
+/// Has the leader put into the log that a node gives up its seat by a change of the cluster's word about it, or its place (`ask`): a
 /// voter's seat is given up under the same conditions either way, and one at a time, and the leader sees to that. Answers the index
 /// of the entry.
-async fn give_up(node: &Node, id: NodeId, name: &str, change: Option<Box<PolicyChange>>) -> Result<u64, ApiError> {
-    let ask = change.map_or(Ask::Retire(id), |change| Ask::Demote(id, change));
+async fn give_up(node: &Node, id: NodeId, name: &str, ask: &Ask) -> Result<u64, ApiError> {
     let end = Instant::now() + GIVEN_UP_WITHIN;
     loop {
         let leader = node.proposer.leader().await?;
         let answer = if leader == node.raft.node() {
-            match &ask {
+            match ask {
                 Ask::Demote(_, change) => {
                     coordinator::demote(&node.raft, &node.sessions, id, PolicyChange::clone(change)).await
+                }
+                Ask::RetireNoted(noted) => {
+                    coordinator::retire_noted(&node.raft, &node.sessions, NotedRetirement::clone(noted)).await
                 }
                 _ => coordinator::retire(&node.raft, &node.sessions, id).await,
             }
         } else {
             let (calls, peer) = node.proposer.reach(leader).map_err(unanswered)?;
-            let asked = calls.ask(peer, &ask, GIVEN_UP_WITHIN).await;
+            let asked = calls.ask(peer, ask, GIVEN_UP_WITHIN).await;
             asked.map_err(|error| unanswered(error.to_string()))?
         };
         match answer {
@@ -167,7 +175,7 @@ pub(super) async fn set(
 async fn change(node: &Node, (id, name): (NodeId, &str), change: PolicyChange) -> Result<StatusCode, ApiError> {
     let change = Box::new(change);
     let index = if coordinator::is_demotion(&change) {
-        give_up(node, id, name, Some(change)).await?
+        give_up(node, id, name, &Ask::Demote(id, change)).await?
     } else {
         node.proposer.propose(Command::SetPolicy { node: id, change }).await?.index
     };
@@ -202,26 +210,86 @@ fn unanswered(reason: String) -> ApiError {
         .retry_after(1)
 }
 
-async fn retire(node: &Node, id: NodeId, name: &str, plan: &Removal) -> Result<Response, ApiError> {
+async fn retire(
+    node: &Node,
+    (id, name): (NodeId, &str),
+    plan: &Removal,
+    asked: Option<Extension<AskedAs>>,
+) -> Result<Response, ApiError> {
     let document = |removed| Json(document_of(node, id, name, plan, removed));
     let (unfinished, done) = (document(false), document(true));
-    give_up(node, id, name, None).await?;
+    let ask = retirement(node, id, asked);
+    let index = match give_up(node, id, name, &ask).await {
+        Ok(index) => index,
+        Err(_) if node.departure.is_removed() => return Err(out_itself(node, name)),
+        Err(error) => return Err(error),
+    };
+    // A node that is out writes no audit log.
+    let told = |answer: Response| match &ask {
+        Ask::RetireNoted(_) => (Extension(AlreadyNoted), answer).into_response(),
+        _ => answer,
+    };
     let end = Instant::now() + REMOVED_WITHIN;
     let mut applied = node.raft.watch_applied();
     while node.raft.read(|state| state.node(id).is_some()) {
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Ok((StatusCode::ACCEPTED, unfinished).into_response());
+            return Ok(told((StatusCode::ACCEPTED, unfinished).into_response()));
         }
         tokio::select! {
             biased;
-            // Cut off before its own log said so.
-            () = node.departure.until_removed(), if id == node.raft.node() => break,
+            // Cut off before its own log said so: of itself, or of a node that goes at the same time.
+            () = node.departure.until_removed() => match id == node.raft.node() || others_say_gone(node, id, index).await {
+                true => break,
+                false => return Ok((StatusCode::ACCEPTED, unfinished).into_response()),
+            },
             _ = applied.changed() => {}
             () = tokio::time::sleep(left) => {}
         }
     }
-    Ok(done.into_response())
+    Ok(told(done.into_response()))
+}
+
+/// How a node is to be taken out: one that takes itself out cannot say afterwards what came of it, so that the log notes that at once,
+/// once it is of a version that does.
+fn retirement(node: &Node, id: NodeId, asked: Option<Extension<AskedAs>>) -> Ask {
+    let Some(Extension(AskedAs { author, action, asked })) = asked.filter(|_| id == node.raft.node()) else {
+        return Ask::Retire(id);
+    };
+    let noted = NotedRetirement { node: id, author, action, asked, batch: rand::random() };
+    let ask = Ask::RetireNoted(Box::new(noted));
+    if ask.is_known_at(node.raft.read(pentora_raft::State::log_version)) { ask } else { Ask::Retire(id) }
+}
+
+/// Whether members say that a node is out whose removal is the entry at `index`, to this node, which is out itself: its own log says
+/// nothing any more.
+async fn others_say_gone(node: &Node, id: NodeId, index: u64) -> bool {
+    let Some(mesh) = &node.mesh else { return false };
+    let own = mesh.peer_id();
+    let members: Vec<PeerId> = node.raft.read(|state| {
+        let members = state.nodes().filter(|(other, record)| *other != id && record.may_vote());
+        members.filter_map(|(_, record)| record.info.peer.parse().ok()).filter(|peer| *peer != own).collect()
+    });
+    let asking = async {
+        loop {
+            for member in &members {
+                if let Ok(Membership::Removed) = ask_membership(mesh, *member, (id, index), None).await {
+                    return;
+                }
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    };
+    tokio::time::timeout(OTHERS_SAY_WITHIN, asking).await.is_ok()
+}
+
+/// What is said of a removal that a node was to ask for which is out itself by now.
+fn out_itself(node: &Node, name: &str) -> ApiError {
+    let own = &node.name;
+    let detail = format!(
+        "{own} was itself removed from the cluster meanwhile, before it could ask for the removal of {name}; ask another node"
+    );
+    ApiError::new(StatusCode::CONFLICT, "removed", detail)
 }
 
 fn document_of(node: &Node, id: NodeId, name: &str, plan: &Removal, removed: bool) -> RemovalDocument {

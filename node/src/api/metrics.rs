@@ -49,7 +49,7 @@ pub(super) async fn metrics(extract::State(node): extract::State<Node>, by: Opti
     }
     text.put_consensus(&status, log_version);
     text.put_leadership(&status, &knowledge);
-    text.put_clock(&status, &soft);
+    text.put_clock(&node, &status, &soft);
     text.put_results(usage, &soft, &knowledge);
     text.put_process(&node);
     let called = |name: &str| if by.is_some() { name.to_owned() } else { hidden(&node, name) };
@@ -159,7 +159,12 @@ impl Text {
         }
     }
 
-    fn put_clock(&mut self, status: &RaftStatus, soft: &SoftState) {
+    fn put_clock(&mut self, node: &Node, status: &RaftStatus, soft: &SoftState) {
+        let help = "How far the cluster's time is ahead of the clocks of most nodes; it goes at half their pace until they have caught up.";
+        let ahead = super::cluster::time_ahead(node, status, soft);
+        self.gauge("pentora_cluster_time_ahead_seconds", help, ahead.map_or(0.0, |ahead| ahead.ms as f64 / 1e3));
+        let help = "Other clusters of this one's name that were met: more than one node went on alone from the same lost majority.";
+        self.gauge("pentora_rival_clusters", help, node.rivals.told().len());
         if let Some(ahead_ms) = soft.skew_ms.get(&status.node) {
             let help = "How far this node's clock is ahead of the leader's.";
             self.gauge("pentora_clock_ahead_seconds", help, *ahead_ms as f64 / 1e3);

@@ -18,7 +18,7 @@ use pentora_raft::command::{Author, Command, NodePolicy, NodeRole, TokenGrant};
 use pentora_raft::id::is_node_name;
 use pentora_raft::{Refusal, worker_id};
 
-use super::auth::bearer;
+use super::auth::{AskedAs, bearer};
 use super::limits::source_of;
 use super::listeners::{Listener, Listeners};
 use super::object::About;
@@ -272,13 +272,17 @@ pub(super) async fn heartbeat(
 }
 
 /// Takes a worker out of the cluster for good.
-pub(super) async fn revoke(State(node): State<Node>, Path(id): Path<String>) -> Result<Response, ApiError> {
+pub(super) async fn revoke(
+    State(node): State<Node>,
+    asked: Option<Extension<AskedAs>>,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
     let name = node.raft.read(|state| {
         let found = state.nodes().find(|(_, record)| record.worker_id() == id || record.info.name == id);
         found.map(|(_, record)| record.info.name.clone())
     });
     let name = name.ok_or_else(|| unknown(&id))?;
-    super::members::remove(State(node), Path(name), axum::extract::RawQuery(None)).await
+    super::members::remove(State(node), asked, Path(name), axum::extract::RawQuery(None)).await
 }
 
 fn unknown(id: &str) -> ApiError {

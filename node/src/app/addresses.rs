@@ -13,6 +13,7 @@ use pentora_raft::Raft;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::own_addresses::OwnAddresses;
 use super::reminder::Reminder;
 use crate::member_address::MemberAddress;
 use crate::outside;
@@ -104,7 +105,7 @@ pub(super) struct Seeker {
     /// Where this start was told to look.
     pub(super) peers: Vec<PeerAddress>,
     /// Where this node is.
-    pub(super) own: MemberAddress,
+    pub(super) own: OwnAddresses,
 }
 
 impl Seeker {
@@ -113,6 +114,7 @@ impl Seeker {
         let calls = Calls::new(self.mesh.clone());
         let mut events = self.mesh.events();
         let mut reminder = Reminder::default();
+        let mut moved = self.own.watch();
         // Whoever came up before there was somebody to listen.
         self.ask_all(&calls).await;
         loop {
@@ -125,6 +127,8 @@ impl Seeker {
                     // Too many to follow: all are asked.
                     Err(_lagged) => self.ask_all(&calls).await,
                 },
+                // Those that it still reaches have it at once, whatever becomes of the log.
+                Ok(()) = moved.changed() => self.ask_all(&calls).await,
                 () = tokio::time::sleep(SEEK_EVERY) => self.seek(&calls, &mut reminder).await,
             }
         }
@@ -194,13 +198,13 @@ impl Seeker {
 
     /// This node and all that it has a connection to, by its own dial: the ports of others are not their listening ones.
     fn view(&self) -> Vec<MemberAddress> {
-        view(&self.raft, &self.mesh, &self.own)
+        view(&self.raft, &self.mesh, self.own.now())
     }
 }
 
 /// This node, and the addresses of the members that are connected now. Nodes that only scan are none: there may be thousands, and
 /// nobody looks for them.
-pub(super) fn view(raft: &Raft, mesh: &Mesh, own: &MemberAddress) -> Vec<MemberAddress> {
+pub(super) fn view(raft: &Raft, mesh: &Mesh, own: MemberAddress) -> Vec<MemberAddress> {
     // A node that has not read of itself yet does not know who the members are, but for those that it was told of.
     let members: Option<Vec<PeerId>> = raft.read(|state| {
         state.node(raft.node())?;
@@ -215,7 +219,7 @@ pub(super) fn view(raft: &Raft, mesh: &Mesh, own: &MemberAddress) -> Vec<MemberA
         peer: info.peer.to_string(),
         addresses: info.addresses.iter().map(ToString::to_string).collect(),
     });
-    std::iter::once(own.clone()).chain(others).collect()
+    std::iter::once(own).chain(others).collect()
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::api_tls::now_s;
 use super::node_info::interface_addresses;
+use super::own_addresses::Advertised;
 use crate::config::ApiSettings;
 use crate::data_dir::DataDir;
 use crate::rpc::calls::{Answer, Request};
@@ -48,7 +49,7 @@ pub(super) struct Certifier {
     pub(super) psk: Option<PreSharedKey>,
     pub(super) api: ApiSettings,
     /// `host:port` under which other nodes reach this one.
-    pub(super) advertise: Vec<String>,
+    pub(super) advertise: Advertised,
     /// Where the certificate is shown; none where the API is plain, or has one from files.
     pub(super) shown: Option<Shown>,
 }
@@ -225,7 +226,8 @@ impl Certifier {
     fn hosts(&self) -> Vec<String> {
         let ip = self.api.listen.ip();
         let own = if ip.is_unspecified() { interface_addresses() } else { vec![ip] };
-        let advertised = self.advertise.iter().map(|address| host_of(address).to_owned());
+        let advertised = self.advertise.now();
+        let advertised = advertised.iter().map(|address| host_of(address).to_owned());
         let mut hosts: Vec<String> = OWN_MACHINE.map(str::to_owned).into_iter().chain([self.name.clone()]).collect();
         hosts.extend(own.iter().map(ToString::to_string).chain(advertised).chain(self.api.tls_names.iter().cloned()));
         let mut seen = BTreeSet::new();
@@ -261,7 +263,7 @@ mod tests {
         begin(&proposer, cluster, &psk).await.unwrap();
         let api = load(&Sources::default()).unwrap().config.api;
         let (data_dir, shown) = (Arc::new(DataDir::open(folder).unwrap()), Some(Shown::default()));
-        let (name, psk, advertise) = ("n1".into(), Some(psk), Vec::new());
+        let (name, psk, advertise) = ("n1".into(), Some(psk), Advertised::new(Vec::new()));
         Certifier { raft, proposer, data_dir, name, cluster, psk, api, advertise, shown }
     }
 

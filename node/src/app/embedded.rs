@@ -221,6 +221,7 @@ async fn start_with(
         feeds,
         signer: None,
         departure: Departure::default(),
+        rivals: services.door.rivals(),
         auto_register: true,
         sign_in: SignIn::default(),
         trail: None,

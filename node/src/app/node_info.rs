@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use ipnet::IpNet;
 use pentora_p2p::{Mesh, PeerAddress};
 use pentora_raft::command::{NodeInfo, NodeRole};
+use pentora_raft::state::ADDRESSES_MAX;
 use pentora_scanner::engine::{Engine, EngineKind};
 use pentora_scanner::scope::Scope;
 use pentora_scanner::spec::EngineChoice;
@@ -105,14 +106,7 @@ pub(super) fn engines_of(engine: &Engine) -> Vec<String> {
 }
 
 fn with_addresses(config: &NodeConfig, mesh: &Mesh, name: &str, own: Vec<IpAddr>) -> NodeInfo {
-    let listening = mesh.listen_addrs().into_iter().flat_map(|address| {
-        if address.ip().is_unspecified() {
-            own.iter().map(|ip| SocketAddr::new(*ip, address.port()).to_string()).collect()
-        } else {
-            vec![address.to_string()]
-        }
-    });
-    let addresses = if config.mesh.advertise.is_empty() { listening.collect() } else { config.mesh.advertise.clone() };
+    let addresses = addresses(&config.mesh.advertise, mesh, &own);
     NodeInfo {
         name: name.to_owned(),
         peer: mesh.peer_id().to_string(),
@@ -127,6 +121,19 @@ fn with_addresses(config: &NodeConfig, mesh: &Mesh, name: &str, own: Vec<IpAddr>
         // Told once the engine runs.
         engines: Vec::new(),
     }
+}
+
+/// Where others reach this node, of which these are the interfaces' addresses: what is advertised, or else where it listens.
+pub(super) fn addresses(advertised: &[String], mesh: &Mesh, own: &[IpAddr]) -> Vec<String> {
+    let listening = mesh.listen_addrs().into_iter().flat_map(|address| {
+        if address.ip().is_unspecified() {
+            own.iter().map(|ip| SocketAddr::new(*ip, address.port()).to_string()).collect()
+        } else {
+            vec![address.to_string()]
+        }
+    });
+    let all: Vec<String> = if advertised.is_empty() { listening.collect() } else { advertised.to_vec() };
+    all.into_iter().take(ADDRESSES_MAX).collect()
 }
 
 /// This machine's address on the way to `peer`. Connecting a datagram socket sends nothing.

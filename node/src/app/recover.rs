@@ -3,8 +3,8 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use pentora_raft::NodeId;
 use pentora_raft::recovery::{self, RecoveryError, Survey};
+use pentora_raft::{NodeId, RecoveryId};
 
 use crate::data_dir::{DataDir, NodeIdentity};
 use crate::failure::{ExitCode, Failure};
@@ -85,6 +85,12 @@ impl Stopped {
                 writeln!(text, "it would take out: {}; they join anew with empty data directories", others.join(", "))
             }
         };
+        if !others.is_empty() {
+            text.push_str(
+                "only one node may do this: another survivor that does it as well makes a second cluster of the same name, and \
+                 neither knows what the other decides\n",
+            );
+        }
         text
     }
 
@@ -94,7 +100,7 @@ impl Stopped {
     /// Its store refuses.
     pub fn stand_alone(self) -> Result<(), Failure> {
         let Self { data_dir, identity, .. } = self;
-        recovery::stand_alone(&data_dir.store_dir(), identity.node)?;
+        recovery::stand_alone(&data_dir.store_dir(), identity.node, RecoveryId(rand::random()))?;
         // Whom it knew when it joined is out of the cluster.
         data_dir.save_identity(&NodeIdentity { members: Vec::new(), ..identity })?;
         Ok(())

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::api_tls::OwnCertificate;
 use super::node_info;
+use super::own_addresses::Advertised;
 use crate::config::{Sources, reload};
 use crate::data_dir::is_kept;
 use crate::policy::own::OwnFile;
@@ -18,7 +19,7 @@ use crate::sign_in::{Provider, SignIn, Source};
 pub(super) async fn keep(
     mut asked: Signal,
     mut sources: Sources,
-    own: OwnFile,
+    (own, advertised): (OwnFile, Advertised),
     sign_in: SignIn,
     certificate: Option<OwnCertificate>,
     stop: CancellationToken,
@@ -33,12 +34,17 @@ pub(super) async fn keep(
             drop(tokio::task::spawn_blocking(move || certificate.read_again()).await);
         }
         let has_files = certificate.as_ref().is_some_and(|certificate| !certificate.is_of_cluster());
-        sources = read_again(sources, &own, &sign_in, has_files).await;
+        sources = read_again(sources, (&own, &advertised), &sign_in, has_files).await;
     }
 }
 
 /// Reads it once; answers what it was read from.
-async fn read_again(sources: Sources, own: &OwnFile, sign_in: &SignIn, has_files: bool) -> Sources {
+async fn read_again(
+    sources: Sources,
+    (own, advertised): (&OwnFile, &Advertised),
+    sign_in: &SignIn,
+    has_files: bool,
+) -> Sources {
     // What a node was given in its environment stays as it was; the files that it names are read all the same.
     let has_file = sources.file.is_some();
     let before = sources.clone();
@@ -73,6 +79,7 @@ async fn read_again(sources: Sources, own: &OwnFile, sign_in: &SignIn, has_files
             if *own.now() != rules {
                 own.set(rules);
             }
+            advertised.set(read.advertise);
             tell_what_took_effect(&read.now);
             if !read.later.is_empty() {
                 tracing::warn!(keys = read.later.join(", "), "other values are read at the next start");
@@ -124,17 +131,17 @@ mod tests {
         std::fs::write(&path, "worker: {exclude: [10.0.0.1]}\n").unwrap();
         let sources = Sources { file: Some(ConfigText::read(&path).unwrap()), ..Sources::default() };
         let own = OwnFile::new(node_info::own_rules(&load(&sources).unwrap().config.worker).unwrap());
-        let before = own.now();
+        let (before, advertised) = (own.now(), Advertised::new(Vec::new()));
         std::fs::write(&path, "worker: {exclude: []}\n").unwrap();
         let mut sources = sources;
         for (of_folder, of_file) in [(0o700, 0o666), (0o777, 0o644)] {
             chmod(&path, of_file);
             chmod(folder.path(), of_folder);
-            sources = read_again(sources, &own, &SignIn::default(), false).await;
+            sources = read_again(sources, (&own, &advertised), &SignIn::default(), false).await;
             assert_eq!(own.now(), before, "{of_folder:o} {of_file:o}");
         }
         chmod(folder.path(), 0o700);
-        read_again(sources, &own, &SignIn::default(), false).await;
+        read_again(sources, (&own, &advertised), &SignIn::default(), false).await;
         assert_ne!(own.now(), before, "nobody else may change it now");
     }
 }

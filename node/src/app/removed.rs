@@ -7,13 +7,17 @@
 use std::time::{Duration, Instant};
 
 use pentora_p2p::{Mesh, PeerId};
-use pentora_raft::{Raft, Role};
+use pentora_raft::version::SECOND;
+use pentora_raft::{Leadership, Raft, RecoveryId, Role};
 
 use crate::join::{self, Membership};
 use crate::member_address::MemberAddress;
 
 /// How often it is looked at whether there is reason to ask.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// A member that a recovery elsewhere took out gives up after so long without a leader of its own: elections are over by then, and a
+/// majority that has gone on is to be stopped by nobody else's recovery.
+const GIVES_UP_AFTER: Duration = Duration::from_secs(20);
 /// Members that are asked at one look; the next look asks the next ones.
 const ASKED_AT_ONCE: usize = 2;
 
@@ -31,6 +35,7 @@ pub(super) enum Place {
 pub(super) async fn noticed(raft: Raft, mesh: Mesh, first: Vec<MemberAddress>, since: u64) -> Place {
     let mut applied = raft.watch_applied();
     let (mut was_in, mut refusals, mut turn) = (false, mesh.refusals(), 0);
+    let begun = Instant::now();
     let mut asked: Option<Instant> = None;
     loop {
         let is_in = raft.read(|state| state.node(raft.node()).is_some());
@@ -45,16 +50,34 @@ pub(super) async fn noticed(raft: Raft, mesh: Mesh, first: Vec<MemberAddress>, s
             for _ in 0..ASKED_AT_ONCE.min(members.len()) {
                 turn += 1;
                 let Some(member) = members.get(turn % members.len()) else { break };
-                match join::ask_membership(&mesh, *member, raft.node(), since).await {
+                match join::ask_membership(&mesh, *member, (raft.node(), since), own_recoveries(&raft)).await {
                     Ok(Membership::Removed) => return Place::Removed,
+                    // One cluster's word about another's member: that one stays while its own has a majority.
+                    Ok(Membership::TakenOut) if leaderless_for(&raft, begun) >= GIVES_UP_AFTER => {
+                        return Place::Removed;
+                    }
                     Ok(Membership::OnlyScans) if !raft.is_outside() => return Place::OnlyScans,
-                    Ok(Membership::In | Membership::OnlyScans | Membership::Unknown) => {}
+                    Ok(Membership::In | Membership::OnlyScans | Membership::Unknown | Membership::TakenOut) => {}
                     Err(reason) => tracing::debug!(%member, reason, "a member cannot be asked whether this node is in"),
                 }
             }
         }
         // Either way it looks again.
         let _ = tokio::time::timeout(LOOK_EVERY, applied.changed()).await;
+    }
+}
+
+/// The recoveries in this node's log, once every member reads the question that names them.
+fn own_recoveries(raft: &Raft) -> Option<Vec<RecoveryId>> {
+    // A node outside the log is not shown them.
+    raft.read(|state| (!raft.is_outside() && state.log_version() >= SECOND).then(|| join::recoveries(state)))
+}
+
+/// For how long this node has known no leader.
+fn leaderless_for(raft: &Raft, begun: Instant) -> Duration {
+    match raft.leadership() {
+        Leadership::Known { .. } => Duration::ZERO,
+        Leadership::Lost { since, .. } => since.unwrap_or_else(|| begun.elapsed()),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod api_call;
 mod brought;
+mod chunks;
 mod copies;
 mod refusals;
 
@@ -18,18 +19,19 @@ use pentora_raft::{ClusterId, Digest, NodeId, ProposeError, Raft, Response, Stat
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::chunks::{kept, pass_on_chunk, send_chunk};
 pub(super) use self::refusals::Refusals;
 use super::addresses::{self, Hints};
 use super::api_tls::now_s;
 use super::certifier;
+use super::own_addresses::OwnAddresses;
 use crate::access::{self, Denied, Peer};
-use crate::coordinator::{WorkSessions, demote, granted, hand_in, plan_removal, retire, soft_state};
+use crate::coordinator::{WorkSessions, demote, granted, hand_in, plan_removal, retire, retire_noted, soft_state};
 use crate::drill::{Fault, Faults};
 use crate::gateway::{Gateway, serve_relay};
 use crate::join::Door;
-use crate::member_address::MemberAddress;
 use crate::raft_transport::{raft_class, raft_duplex};
-use crate::results::{ChunkReader, Exchange, NotKept};
+use crate::results::Exchange;
 use crate::rpc::calls::{self, Answer, ApiCall, CallError, Calls, Request};
 use crate::rpc::proposer::Unavailable;
 use crate::rpc::{LogFigures, SoftState};
@@ -38,11 +40,6 @@ use crate::work_protocol;
 
 /// How long it is waited for the grant of a lease that a node outside names: it may have heard of it before this member.
 const GRANT_APPLIED_WITHIN: Duration = Duration::from_secs(1);
-/// How long what a node outside hands in may take to be durable; it asks again after that.
-const TAKEN_IN_WITHIN: Duration = Duration::from_secs(25);
-/// The same where others came with it, which are answered together.
-const TAKEN_IN_TOGETHER_WITHIN: Duration = Duration::from_secs(5);
-
 /// How long a node that only scans may take to say that it will suffer a fault.
 const FAULT_TAKEN_WITHIN: Duration = Duration::from_secs(2);
 
@@ -87,7 +84,7 @@ pub(super) struct Whereabouts {
     pub(super) mesh: Mesh,
     pub(super) hints: Arc<Hints>,
     /// Where this node is.
-    pub(super) own: MemberAddress,
+    pub(super) own: OwnAddresses,
 }
 
 /// Hands each inbound stream to a task of its own until `stop`.
@@ -217,7 +214,7 @@ async fn serve_calls(stream: &mut FrameStream, services: &StreamServices) -> Res
                         // A node that only scans says where it is itself, and nothing of others.
                         let all = matches!(peer, Peer::Member(_));
                         hints.take(&from, list.into_iter().filter(|it| all || it.peer == from).collect());
-                        Answer::Addresses(addresses::view(&services.raft, mesh, own))
+                        Answer::Addresses(addresses::view(&services.raft, mesh, own.now()))
                     }
                     None => Answer::NotFound,
                 };
@@ -245,14 +242,6 @@ fn may_call(services: &StreamServices, stream: &FrameStream, peer: Peer, request
         tracing::warn!(peer = %stream.peer, %denied, "a call is refused");
     }
     may
-}
-
-/// Holds a chunk that a peer brings against what the peer may have kept.
-fn may_keep(services: &StreamServices, peer: Peer, bytes: &Bytes) -> Result<(), Denied> {
-    let chunk = ChunkReader::open(bytes.clone()).ok();
-    let heading = chunk.as_ref().map(ChunkReader::heading);
-    let region = chunk.as_ref().and_then(ChunkReader::region);
-    services.raft.read(|state| access::chunk(state, services.raft.node(), peer, heading.as_ref(), region))
 }
 
 /// Carries out a request of the API. Its answer's body is sent as it is made, until either side ends it, or whole to a node
@@ -298,61 +287,6 @@ async fn carry_out(
     }
 }
 
-/// Has what a node outside hands in on as many nodes as there should be.
-async fn take_in(services: &StreamServices, bytes: Bytes, within: Duration) -> Answer {
-    match tokio::time::timeout(within, services.exchange.make_durable(bytes)).await {
-        Ok(stored) => Answer::Stored(stored),
-        Err(_elapsed) => Answer::Unavailable("the results are not on as many disks as needed yet".into()),
-    }
-}
-
-/// Gives a node outside what it may read, wherever that is.
-async fn pass_on_chunk(
-    stream: &mut FrameStream,
-    services: &StreamServices,
-    peer: Peer,
-    digest: Digest,
-) -> Result<(), CallError> {
-    let holders = match services.raft.read(|state| access::readable(state, peer, digest)) {
-        Ok(holders) => holders,
-        Err(denied) => return calls::send_answer(stream, &Answer::Denied(denied.to_string())).await,
-    };
-    match services.exchange.fetch(digest, &holders).await {
-        Ok(bytes) => {
-            calls::send_answer(stream, &Answer::Chunk { bytes: bytes.len() as u64 }).await?;
-            calls::send_parts(stream, &bytes).await
-        }
-        Err(error) => {
-            tracing::debug!(%error, "a chunk that a node outside asks for is not to be had now");
-            calls::send_answer(stream, &Answer::Unavailable(error.to_string())).await
-        }
-    }
-}
-
-async fn send_chunk(
-    stream: &mut FrameStream,
-    services: &StreamServices,
-    peer: Peer,
-    digest: Digest,
-) -> Result<(), CallError> {
-    match services.exchange.store().get(digest).await {
-        Ok(Some(bytes)) => {
-            let chunk = ChunkReader::open(bytes.clone()).ok();
-            let region = chunk.as_ref().and_then(ChunkReader::region);
-            if let Err(denied) = services.raft.read(|state| access::given(state, peer, region)) {
-                return calls::send_answer(stream, &Answer::Denied(denied.to_string())).await;
-            }
-            calls::send_answer(stream, &Answer::Chunk { bytes: bytes.len() as u64 }).await?;
-            calls::send_parts(stream, &bytes).await
-        }
-        Ok(None) => calls::send_answer(stream, &Answer::NotFound).await,
-        Err(error) => {
-            tracing::warn!(%error, "a chunk asked for is not given");
-            calls::send_answer(stream, &Answer::Unavailable(error.to_string())).await
-        }
-    }
-}
-
 async fn answer(request: Request, peer: Peer, services: &StreamServices) -> Answer {
     match request {
         Request::Propose { term, command } => propose((term, *command), peer, services).await,
@@ -364,7 +298,7 @@ async fn answer(request: Request, peer: Peer, services: &StreamServices) -> Answ
             hand_in(&services.raft, &services.sessions, job).await;
             Answer::Done
         }
-        Request::Lacking => Answer::Lacking(services.exchange.lacking()),
+        Request::Lacking => services.exchange.lacking(),
         Request::KeepChunk { digest, holders } => kept(services.exchange.keep(digest, &holders).await),
         Request::TransferLeader(to) => match services.raft.transfer_leader(to).await {
             Ok(()) => Answer::Done,
@@ -376,6 +310,7 @@ async fn answer(request: Request, peer: Peer, services: &StreamServices) -> Answ
         },
         Request::Demote(node, change) => demote(&services.raft, &services.sessions, node, *change).await,
         Request::Retire(node) => retire(&services.raft, &services.sessions, node).await,
+        Request::RetireNoted(noted) => retire_noted(&services.raft, &services.sessions, *noted).await,
         Request::Suffer { node, fault, after_ms } => {
             let suffers = if node == services.raft.node() {
                 let faults = services.faults.as_ref().ok_or_else(|| "this node has no mesh".to_owned());
@@ -474,14 +409,6 @@ async fn propose((term, command): (u64, Command), peer: Peer, services: &StreamS
         Ok(applied) => Answer::Applied { index: applied.index, response: applied.response },
         Err(ProposeError::NotLeader { leader }) => Answer::NotLeader { leader },
         Err(error) => Answer::Unavailable(error.to_string()),
-    }
-}
-
-fn kept(kept: Result<(), NotKept>) -> Answer {
-    match kept {
-        Ok(()) => Answer::Done,
-        Err(NotKept::Full(why)) => Answer::Full(why),
-        Err(NotKept::Failed(why)) => Answer::Unavailable(why),
     }
 }
 

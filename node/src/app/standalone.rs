@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use self::work::{Next, Work};
 use super::ending::Asked;
+use super::own_addresses::Advertised;
 use super::services::start_engine;
 use super::{node_info, reload};
 use crate::airgap::carried_policy::policy_of;
@@ -60,7 +61,9 @@ pub(super) async fn run(plan: StartPlan, asked: &mut Asked) -> Result<(), Failur
     let (tasks, reading) = (TaskTracker::new(), CancellationToken::new());
     if let Some(hang_ups) = asked.take_hang_ups() {
         let (sources, file) = (plan.sources.clone(), station.file.clone());
-        tasks.spawn(reload::keep(hang_ups, sources, file, SignIn::default(), None, reading.clone()));
+        // Nobody reaches it.
+        let nowhere = Advertised::new(Vec::new());
+        tasks.spawn(reload::keep(hang_ups, sources, (file, nowhere), SignIn::default(), None, reading.clone()));
     }
     let stop = async {
         let how = asked.asked_to_end().await;

@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use super::api_tls::OwnCertificate;
 use super::begin::{self, Entered};
 use super::ending::Asked;
+use super::own_addresses::Advertised;
 use super::{Node, log_version, settings, telling, waiting};
 use crate::config::{NodeConfig, StartPlan};
 use crate::data_dir::{DataDir, NodeIdentity};
@@ -38,7 +39,7 @@ pub(super) struct Stood {
 pub(super) async fn stand(
     plan: &StartPlan,
     data_dir: &Arc<DataDir>,
-    (file, sign_in, certificate): (&OwnFile, &SignIn, Option<&OwnCertificate>),
+    ((file, advertised), sign_in, certificate): ((&OwnFile, &Advertised), &SignIn, Option<&OwnCertificate>),
     asked: &mut Asked,
 ) -> Result<Option<Stood>, Failure> {
     let config = plan.config.clone();
@@ -70,8 +71,9 @@ pub(super) async fn stand(
     };
     plan.remember().map_err(unwritable)?;
     let (file, sign_in, certificate) = (file.clone(), sign_in.clone(), certificate.cloned());
+    let advertised = advertised.clone();
     let data_dir = Arc::clone(data_dir);
-    let node = Node { data_dir, config, file, sign_in, identity, mesh, raft, api, certificate, line };
+    let node = Node { data_dir, config, file, advertised, sign_in, identity, mesh, raft, api, certificate, line };
     Ok(Some(Stood { node, incoming, admitted_at, viewer }))
 }
 

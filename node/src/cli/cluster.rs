@@ -20,7 +20,7 @@ use super::start;
 use super::table::{Column, NOTHING, Tabular, aged, load, or_nothing, table};
 use super::watch::{View, show};
 use crate::clock::ago;
-use crate::document::{ClusterDocument, NodeDocument};
+use crate::document::{ClusterDocument, NodeDocument, duration_words};
 use crate::failure::{ExitCode, Failure};
 
 /// Longest wait for the new leader to show; a planned transfer takes milliseconds, an election about a second.
@@ -176,6 +176,13 @@ fn status(unicode: bool, cluster: &ClusterDocument) -> String {
             names.join(", ")
         )
     });
+    let slowed = cluster.time_ahead_ms.zip(cluster.time_slowed_until.as_ref()).map(|(ahead_ms, until)| {
+        format!(
+            "Time: {} ahead of the clocks of most nodes, and at half their pace until {}\n",
+            duration_words(ahead_ms / 1_000),
+            clean(until)
+        )
+    });
     let count = |number: usize, one: &str, many: &str| format!("{number} {}", if number == 1 { one } else { many });
     let short = cluster.results_short.iter().map(|(why, chunks)| {
         format!("Results: {} without a holder that it should have: {}\n", counted(*chunks, "chunk"), clean(why))
@@ -191,7 +198,7 @@ fn status(unicode: bool, cluster: &ClusterDocument) -> String {
     let authority = cluster.authority.as_ref().map(|fingerprint| format!("Authority: {}\n", clean(fingerprint)));
     let mut text = format!(
         "Cluster: {}\nLeader: {leader} (term {})\nCommit index: {} (applied {})\nQuorum: {} of {} {}, {margin}\n\
-         Nodes: {}, {}, {}\n{}{}{}{}Answered by: {}\n\n",
+         Nodes: {}, {}, {}\n{}{}{}{}{}Answered by: {}\n\n",
         clean(&cluster.cluster_id),
         cluster.term,
         grouped(cluster.commit_index),
@@ -203,6 +210,7 @@ fn status(unicode: bool, cluster: &ClusterDocument) -> String {
         count(of_role("learner"), "learner", "learners"),
         count(of_role("scanner"), "scan-only node", "scan-only nodes"),
         held_back.unwrap_or_default(),
+        slowed.unwrap_or_default(),
         short.collect::<String>(),
         audit.unwrap_or_default(),
         authority.unwrap_or_default(),
@@ -236,7 +244,7 @@ pub(super) fn margin(cluster: &ClusterDocument) -> String {
 
 /// What somebody should look at, a line each.
 pub(super) fn warnings(cluster: &ClusterDocument) -> Vec<String> {
-    let mut lines = Vec::new();
+    let mut lines: Vec<String> = cluster.rivals.iter().map(|rival| format!("- {}\n", clean(rival))).collect();
     let most = most_clocks_ms(cluster);
     for node in &cluster.nodes {
         let name = clean(&node.name);
@@ -396,6 +404,20 @@ Answered by: n2
         cluster.no_majority = Some("no majority".into());
         let text = status(false, &cluster);
         assert!(text.ends_with(&format!("- w1 is not reached at 10.88.0.1:7400: no answer\n{MOVED}")), "{text}");
+    }
+
+    #[test]
+    fn a_time_that_is_ahead_is_told_with_its_end_and_another_recovery_with_what_to_do() {
+        let mut cluster = cluster_of_three();
+        assert!(!status(false, &cluster).contains("Time: "));
+        cluster.time_ahead_ms = Some(7_200_000);
+        cluster.time_slowed_until = Some("2026-12-01T14:00:00Z".into());
+        cluster.rivals = vec!["n2 went on alone as well".into()];
+        let text = status(false, &cluster);
+        let told =
+            "\nTime: 2h 0m ahead of the clocks of most nodes, and at half their pace until 2026-12-01T14:00:00Z\n";
+        assert!(text.contains(told), "{text}");
+        assert!(text.contains("\nWarnings:\n- n2 went on alone as well\n"), "{text}");
     }
 
     #[test]

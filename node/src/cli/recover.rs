@@ -65,7 +65,8 @@ impl Recovery {
             "this node is the only voter: start it with `pentora-node start --data-dir {dir}`\n  \
              every other node joins anew: an empty data directory and a token of its own, \
              `pentora coordinator worker-token create --name NAME`\n  \
-             never start one of the others with its old data directory"
+             never start one of the others with its old data directory, and never recover a second one: that makes two clusters of \
+             one name (`pentora cluster status` warns where they meet)"
         ));
     }
 }

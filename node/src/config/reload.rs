@@ -8,8 +8,9 @@ use super::issue::ConfigError;
 use super::keys::KEYS;
 use super::{OidcSettings, WorkerSettings};
 
-/// The keys that take effect at once: what a node's owner allows must not wait for a restart, nor who is let in.
-const AT_ONCE: [&str; 13] = [
+/// The keys that take effect at once: what a node's owner allows must not wait for a restart, nor who is let in, nor where it is.
+const AT_ONCE: [&str; 14] = [
+    "mesh.advertise",
     "server.api.oidc.audience",
     "server.api.oidc.issuer",
     "server.api.oidc.jwks_file",
@@ -32,6 +33,8 @@ pub struct Reloaded {
     pub sources: Sources,
     /// What holds for the worker.
     pub(crate) worker: WorkerSettings,
+    /// Where others reach it.
+    pub(crate) advertise: Vec<String>,
     /// By whose word people are let in.
     pub(crate) oidc: OidcSettings,
     /// Keys with other values that take effect at once.
@@ -51,8 +54,8 @@ pub fn reload(before: &Sources) -> Result<Reloaded, ConfigError> {
     let other = |loaded: &Loaded, path: &str| loaded.settings.get(path).map(|setting| setting.raw.clone());
     let changed = KEYS.iter().map(|key| key.path).filter(|path| other(&was, path) != other(&is, path));
     let (now, later) = changed.partition(|path| AT_ONCE.contains(path));
-    let (worker, oidc) = (is.config.worker, is.config.api.oidc);
-    Ok(Reloaded { sources, worker, oidc, now, later })
+    let (worker, oidc, advertise) = (is.config.worker, is.config.api.oidc, is.config.mesh.advertise);
+    Ok(Reloaded { sources, worker, advertise, oidc, now, later })
 }
 
 #[cfg(test)]
@@ -78,6 +81,9 @@ mod tests {
         let named = reload(&read.sources).unwrap();
         assert!(named.now.contains(&"server.api.oidc.issuer") && named.now.contains(&"server.api.oidc.roles"));
         assert_eq!(named.oidc.provider().unwrap().issuer, "https://i");
+        write("mesh: {advertise: [n1.example:7400]}\n");
+        let moved = reload(&named.sources).unwrap();
+        assert!(moved.now.contains(&"mesh.advertise") && moved.advertise == ["n1.example:7400"], "{:?}", moved.now);
         write("worker: {exclud: [10.0.0.1]}\n");
         assert!(reload(&read.sources).unwrap_err().to_string().contains("exclude"));
         std::fs::remove_file(&path).unwrap();

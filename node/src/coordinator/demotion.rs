@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use pentora_raft::command::{Command, NodeRole, PolicyChange, Voting};
+use pentora_raft::command::{Command, NodeRole, NotedRetirement, PolicyChange, Voting};
 use pentora_raft::{Applied, NodeId, ProposeError, Raft};
 
 use super::WorkSessions;
@@ -34,6 +34,11 @@ pub async fn demote(raft: &Raft, sessions: &WorkSessions, node: NodeId, change: 
 /// Has `node` leave for good, under the same conditions and with the same answers.
 pub async fn retire(raft: &Raft, sessions: &WorkSessions, node: NodeId) -> Answer {
     give_up(raft, sessions, node, Command::Retire { node }).await
+}
+
+/// The same, and the audit log has what came of it.
+pub async fn retire_noted(raft: &Raft, sessions: &WorkSessions, noted: NotedRetirement) -> Answer {
+    give_up(raft, sessions, noted.node, Command::RetireNoted(Box::new(noted))).await
 }
 
 async fn give_up(raft: &Raft, sessions: &WorkSessions, node: NodeId, command: Command) -> Answer {

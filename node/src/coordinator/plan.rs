@@ -40,6 +40,9 @@ const UNITS_PER_JOB: u32 = 2;
 /// How much work a worker holds behind the unit that is running, in seconds, where its units are short because it takes no more
 /// targets at once. Ours: several times the way of a unit into the log and back.
 const SECONDS_AHEAD: f64 = 0.5;
+/// And one of another's that was lost or failed: it is behind the others already, and until somebody has it nobody sends that other's
+/// share of the job's budget.
+const UNITS_TAKEN_OVER: u32 = 1;
 /// Grants in one entry; keeps an entry far below a frame.
 const GRANTS_MAX: usize = 256;
 /// Ports per target of a job whose spec is not at hand.
@@ -286,7 +289,9 @@ impl<'a> Planner<'a> {
         let all_blamed = !piece.failed_by.is_empty() && group.eligible.iter().all(blamed);
         let fits = |worker: &Worker<'_>| {
             let own = worker.by_job.get(&id).copied().unwrap_or(0);
-            own < units_held(worker)
+            let is_anothers = !piece.failed_by.is_empty() && !piece.failed_by.contains(&worker.id);
+            let takes_over = if is_anothers && record.limits.network_pps.is_none() { UNITS_TAKEN_OVER } else { 0 };
+            own < units_held(worker) + takes_over
                 && piece.only.is_none_or(|only| only == worker.id)
                 && (all_blamed || !piece.failed_by.contains(&worker.id))
                 && (own > 0 || shares.rate.len() < limit)

@@ -57,6 +57,17 @@ pub struct ClusterDocument {
     /// The version that the answering node reads and the log is not raised to yet: some node does not read it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_log_version: Option<u32>,
+    /// How many milliseconds the cluster's time is ahead of the clocks of most nodes, which were ahead and were set right; absent where it
+    /// goes with them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_ahead_ms: Option<u64>,
+    /// Until when it goes at half their pace, so that they catch up, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_slowed_until: Option<String>,
+    /// Other clusters that this one has met and that go by the same name and key: another node went on alone from the same lost
+    /// majority, or members run that this cluster has taken out. A sentence each, with what to do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rivals: Vec<String>,
     /// Where the audit log ends, by which an export is known to be whole; absent while it is empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audit: Option<AuditHead>,

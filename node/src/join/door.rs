@@ -14,6 +14,7 @@ use pentora_raft::command::{Command, NodeInfo};
 use pentora_raft::id::is_node_name;
 use pentora_raft::{NodeId, Raft, Refusal, Response, TokenId};
 
+use super::rivals::{self, Kin, Lineage, Rivals, kin, readable};
 use super::tries::Tries;
 use super::{AdmissionRequest, Membership, Question, Reply, Welcome, token};
 use crate::member_address::MemberAddress;
@@ -34,13 +35,20 @@ pub struct Door {
     mesh: Option<Mesh>,
     tries: Arc<Mutex<Tries>>,
     trail: Trail,
+    rivals: Rivals,
 }
 
 impl Door {
     /// A door to the cluster that `raft` is in; `mesh` tells where strangers are, and `trail` notes who came.
     #[must_use]
     pub fn new(raft: Raft, proposer: Proposer, mesh: Option<Mesh>, trail: Trail) -> Self {
-        Self { raft, proposer, mesh, tries: Arc::default(), trail }
+        Self { raft, proposer, mesh, tries: Arc::default(), trail, rivals: Rivals::default() }
+    }
+
+    /// The other clusters of this one's name that were met.
+    #[must_use]
+    pub fn rivals(&self) -> Rivals {
+        self.rivals.clone()
     }
 
     /// Answers one stranger.
@@ -54,6 +62,20 @@ impl Door {
             Question::Admission(request) => self.admit(stream.peer, *request).await,
             Question::Membership { node } => Reply::Membership(self.membership(stream.peer, node, 0)),
             Question::MembershipSince { node, since } => Reply::Membership(self.membership(stream.peer, node, since)),
+            Question::MembershipIn { node, since, recoveries } => {
+                let goes_on = !matches!(kin(&self.raft.read(rivals::recoveries), &recoveries), Kin::Same | Kin::WentOn);
+                Reply::Membership(match self.membership(stream.peer, node, since) {
+                    Membership::Removed if goes_on => Membership::TakenOut,
+                    membership => membership,
+                })
+            }
+            Question::Lineage(said) => {
+                let own = Lineage::own(&self.raft).ok_or("this node has no log of its cluster yet")?;
+                let place = self.mesh.as_ref().and_then(|mesh| mesh.peer(stream.peer)?.remote);
+                let place = place.map_or_else(|| "an unknown address".to_owned(), |place| place.ip().to_string());
+                self.rivals.met(&own, &readable(said), stream.peer, &place);
+                Reply::Lineage(own)
+            }
         };
         let frame = codec::encode(Kind::CallFrame, &reply);
         stream.send(frame.into()).await.map_err(|error| error.to_string())
@@ -81,7 +103,10 @@ impl Door {
             if let (Refusal::TokenSecretWrong | Refusal::TokenUnknown, Some(address)) = (&refusal, address) {
                 self.tries().failed(Instant::now(), address);
             }
-            return refused(refusal.code(), refusal.to_string());
+            // Its token may be of another that is met here under the same name.
+            let of_another = self.rivals.told().into_iter().next().filter(|_| refusal == Refusal::TokenUnknown);
+            let hint = of_another.map_or_else(String::new, |told| format!("; {told}"));
+            return refused(refusal.code(), format!("{refusal}{hint}"));
         }
         let (version, reads) = (self.raft.read(pentora_raft::State::log_version), request.reads);
         if !reads.reads(version) {

@@ -18,8 +18,8 @@ use pentora_raft::{Digest, NodeId, Raft, State};
 use tokio::sync::watch;
 
 use self::held_up::HeldUp;
-pub use self::lacking::is_gone;
 use self::lacking::{LOST, Lacking, NOT_HERE};
+pub use self::lacking::{Lacks, is_gone};
 use self::together::Together;
 use super::choose::{candidates, keeps_results, may_have, members, takers_in, within};
 use super::{ChunkReader, ChunkStore, StoreError};

@@ -6,6 +6,8 @@
 
 mod bring;
 
+mod since;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,7 +16,7 @@ use bytes::Bytes;
 use pentora_p2p::{Class, FrameError, FrameStream, Mesh, OpenError, PeerId};
 use pentora_raft::autopilot::{Obstacle, Removal};
 use pentora_raft::codec::{self, CodecError, Kind};
-use pentora_raft::command::{Command, PolicyChange, StoredChunk};
+use pentora_raft::command::{Command, NotedRetirement, PolicyChange, StoredChunk};
 use pentora_raft::{Digest, JobId, NodeId, Response};
 use serde::{Deserialize, Serialize};
 
@@ -112,6 +114,8 @@ pub enum Request {
         /// Whether each is to be on as many nodes as there should be.
         to_hand_in: bool,
     },
+    /// As `Retire`, with what the audit log has of it.
+    RetireNoted(Box<NotedRetirement>),
 }
 
 /// The header of an [`ApiCall`] that says where the request came from, as the node says that took it. No client's own header
@@ -207,6 +211,8 @@ pub enum Answer {
     Lacking(Vec<Digest>),
     /// What came of each chunk that was brought.
     Brought(Vec<Receipt>),
+    /// Some of them, and how many there are.
+    LackingMany(Vec<Digest>, u64),
 }
 
 /// A call that brought no answer. What it asked for may or may not have happened.

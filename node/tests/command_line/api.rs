@@ -135,6 +135,8 @@ pub(crate) fn results() -> String {
         identity: Identity::default(),
         likely_found_permille: None,
         is_target_itself: false,
+        redirected: Vec::new(),
+        stopped_after_probes: None,
     };
     format!("{}\n{}\n", json_line(&host(1)), json_line(&host(2)))
 }

@@ -182,3 +182,50 @@ fn an_entry_that_waited_for_its_majority_puts_the_clock_that_is_shown_not_back()
     }
     assert_eq!(leader.clock.shown_ms(leader.wall(), leader.now()), behind(&leader));
 }
+
+/// What stood still for as long as it was ahead: a unit that had failed was not tried again, and no token expired.
+#[test]
+fn a_time_that_is_ahead_of_a_majority_that_was_set_right_goes_on_at_half_its_pace_until_it_has_caught_up() {
+    let mut leader = Leader::new(0);
+    let ahead = DAY + HOURS_2;
+    leader.log_ms = ahead;
+    leader.clock.note(ahead, leader.now());
+    for minute in 1..=4 * 60 {
+        let before = leader.log_ms;
+        leader.after(60).compare(&[true, true]);
+        let now = leader.entry();
+        assert_eq!(now - before, 30_000, "in minute {minute}");
+        let shown = leader.clock.shown_ms(leader.wall(), leader.now());
+        assert!(shown.abs_diff(now) <= 1, "{shown} {now}");
+    }
+    assert!(leader.is_right());
+    leader.after(60).compare(&[true, true]);
+    assert!(leader.is_right() && !leader.clock.slowed);
+}
+
+#[test]
+fn many_entries_within_a_second_slow_the_time_that_is_ahead_by_half_and_no_more() {
+    let mut leader = Leader::new(0);
+    leader.compare(&[true, true]);
+    leader.log_ms = DAY + HOURS_2;
+    leader.clock.note(leader.log_ms, leader.now());
+    for _ in 0..10_000 {
+        leader.elapsed_ms += 1;
+        leader.entry();
+    }
+    let gone = leader.log_ms - DAY - HOURS_2;
+    assert!((4_900..=5_000).contains(&gone), "{gone}");
+}
+
+/// It went on ahead for ever: each minute what was carried forward was believed for a minute more.
+#[test]
+fn a_node_by_itself_whose_clock_was_ahead_and_was_set_right_has_the_right_time_in_the_end() {
+    let mut leader = Leader::new(0);
+    let ahead = DAY + 600_000;
+    leader.log_ms = ahead;
+    leader.clock.note(ahead, leader.now());
+    for _ in 0..140 {
+        leader.after(10).entry();
+    }
+    assert!(leader.is_right(), "{} {}", leader.log_ms, leader.truth());
+}

@@ -9,16 +9,16 @@ use super::{Kind, decode, encode};
 use crate::command::{
     AccessRole, Arrangement, AuditEntry, Author, BudgetRule, Command, Completion, ExclusionRule, Finished, Hours,
     Imported, ImportedUnit, LeaseRef, LogStep, NewAccessToken, NewLease, NewRule, NewToken, NodeInfo, NodePolicy,
-    NodeRole, OrderedJob, Outcome, PolicyChange, ProfileRule, Proposal, Response, Rule, RuleKind, ScopeEffect,
-    ScopeRule, SiteRule, SpecRef, StoredChunk, Submission, TokenGrant, TokenLimits, UnitKey, UnitRange, Voting, When,
-    WindowEffect, WindowRule,
+    NodeRole, NotedRetirement, OrderedJob, Outcome, PolicyChange, ProfileRule, Proposal, Response, Rule, RuleKind,
+    ScopeEffect, ScopeRule, SiteRule, SpecRef, StoredChunk, Submission, TokenGrant, TokenLimits, UnitKey, UnitRange,
+    Voting, When, WindowEffect, WindowRule,
 };
-use crate::id::{ClusterId, Digest, JobId, TokenId};
+use crate::id::{ClusterId, Digest, JobId, RecoveryId, TokenId};
 use crate::state::{
     Authority, Backoff, Cluster, CommandKind, Counts, FailureAction, FeedRecord, JobLimits, KeepSpec, LogPlace,
     Measures, MissedPolicy, Needs, NewSessionKey, Occurrence, OrderRecord, OverlapPolicy, Partition, PassReason,
-    Preference, Priority, Remarks, Run, RunOutcome, ScheduleSpec, Settings, Share, Slice, State, TokenDay, WorkerEnd,
-    WorkerEndState,
+    Preference, Priority, Recovery, Remarks, Run, RunOutcome, ScheduleSpec, Settings, Share, Slice, State, TakenOut,
+    TokenDay, WorkerEnd, WorkerEndState,
 };
 use crate::version::Versions;
 
@@ -365,6 +365,19 @@ fn commands() -> Vec<Command> {
         })),
         Command::TakeBack(3),
         Command::YieldShare { lease: LEASE, rate_pps: 300 },
+        Command::SetAddresses(3, vec!["a:1".into()]),
+        Command::RetireNoted(Box::new(NotedRetirement {
+            node: 3,
+            author: author(),
+            action: "PUT /a".into(),
+            asked: 300,
+            batch: 301,
+        })),
+        Command::Recover(Box::new(Recovery {
+            id: RecoveryId([7; 16]),
+            node: 1,
+            taken_out: vec![TakenOut { name: "m".into(), peer: "q".into(), addresses: vec!["a:1".into()] }],
+        })),
     ]
 }
 
@@ -411,6 +424,7 @@ fn the_rows_of_every_table_have_the_bytes_of_the_first_release() {
         CommandKind::SetSigners,
         CommandKind::LimitAccessToken,
         CommandKind::SetSessionKey,
+        CommandKind::Recover,
     ]
     .map(drawn);
     let mut state = State::default();

@@ -20,12 +20,13 @@ use super::parts_test::{
 };
 use super::sample_test::{limits, submission, two_nodes};
 use crate::command::{
-    Command, Completion, Finished, Imported, ImportedUnit, LeaseRef, LogStep, NewLease, OrderedJob, Proposal, Response,
-    StoredChunk, Submission, TokenLimits, UnitKey, UnitRange,
+    Author, Command, Completion, Finished, Imported, ImportedUnit, LeaseRef, LogStep, NewLease, NotedRetirement,
+    OrderedJob, Proposal, Response, StoredChunk, Submission, TokenLimits, UnitKey, UnitRange,
 };
-use crate::id::{ClusterId, Digest, JobId, NodeId};
+use crate::id::{ClusterId, Digest, JobId, NodeId, RecoveryId};
 use crate::state::{
-    Authority, CommandKind, Counts, JobStatus, Lease, NewSessionKey, Occurrence, Priority, Remarks, Share, State,
+    Authority, CommandKind, Counts, JobStatus, Lease, NewSessionKey, Occurrence, Priority, Recovery, Remarks, Share,
+    State, TakenOut,
 };
 use crate::version::Versions;
 
@@ -373,6 +374,23 @@ fn moves(kind: CommandKind) -> Moves {
                 Command::MoveInLog { node, step }
             })
         }
+        CommandKind::SetAddresses => {
+            draw(1, (any_pick(), prop::collection::vec("[a-z]{0,3}:[0-9]{1,2}", 0..3)), |(node, addresses), scene| {
+                Command::SetAddresses(scene.node(node), addresses.clone())
+            })
+        }
+        CommandKind::RetireNoted => {
+            draw(4, (any_pick(), any_lease(), any::<bool>(), 0u64..20), |(node, lease, holds, asked), scene| {
+                let node = if *holds { scene.lease(lease).1.node } else { scene.node(node) };
+                let (author, action) = (Author { who: "ci".into(), from: "a".into() }, "POST /leave".to_owned());
+                let (asked, batch) = (*asked, 100 + asked);
+                Command::RetireNoted(Box::new(NotedRetirement { node, author, action, asked, batch }))
+            })
+        }
+        CommandKind::Recover => draw(1, (any_pick(), any::<[u8; 16]>()), |(node, id), scene| {
+            let taken_out = vec![TakenOut { name: "n".into(), peer: "p".into(), addresses: vec!["a:1".into()] }];
+            Command::Recover(Box::new(Recovery { id: RecoveryId(*id), node: scene.node(node), taken_out }))
+        }),
         #[cfg(feature = "next-version")]
         CommandKind::Rehearse => draw(1, any_pick(), |node, scene| Command::Rehearse { node: scene.node(node) }),
     }

@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::id::{Digest, TokenId};
+use super::Author;
+use crate::id::{Digest, NodeId, TokenId};
 
 /// What a node says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -223,6 +224,21 @@ fn common(one: &[IpNet], other: &[IpNet]) -> Vec<IpNet> {
     let both: BTreeSet<IpNet> =
         one.iter().filter(|net| held(net, &other)).chain(other.iter().filter(|net| held(net, &one))).copied().collect();
     both.into_iter().collect()
+}
+
+/// A node that is to leave for good by its own word, and how the audit log has that.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotedRetirement {
+    /// Which.
+    pub node: NodeId,
+    /// Who asked.
+    pub author: Author,
+    /// For what, in the words of the entry by which it was asked.
+    pub action: String,
+    /// The number of that entry.
+    pub asked: u64,
+    /// Drawn by whoever proposes it, so that a retry adds nothing.
+    pub batch: u64,
 }
 
 #[cfg(test)]

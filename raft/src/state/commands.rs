@@ -163,6 +163,9 @@ commands! { state, index:
         "submit-ordered", ["submitted", "finished"], state.submit_ordered(index, ordered);
     TakeBack(node) => "take-back", ["expired", "given_up", "finished"], Ok(state.take_back(index, *node));
     YieldShare { lease, rate_pps } => "yield-share", [], Ok(state.yield_share(lease, *rate_pps));
+    SetAddresses(node, addresses) => "set-addresses", [], state.set_addresses(index, *node, addresses), since 2;
+    RetireNoted(noted) => "retire-noted", ["released"], state.retire_noted(index, noted), since 2;
+    Recover(recovery) => "recover", [], state.recover(index, recovery), since 2;
     #[cfg(feature = "next-version")]
-    Rehearse { node } => "rehearse", [], state.rehearse(*node), since 2;
+    Rehearse { node } => "rehearse", [], state.rehearse(*node), since 3;
 }

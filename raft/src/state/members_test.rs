@@ -3,12 +3,13 @@
 
 use crate::command::sample_test::{limits, node_info, submission, two_nodes};
 use crate::command::{
-    Command, LogStep, NewLease, NodeInfo, NodePolicy, NodeRole, PolicyChange, Proposal, Refusal, Response, TokenGrant,
-    UnitKey, Voting,
+    AuditEntry, Author, Command, LogStep, NewLease, NodeInfo, NodePolicy, NodeRole, NotedRetirement, Outcome,
+    PolicyChange, Proposal, Refusal, Response, TokenGrant, UnitKey, Voting,
 };
 use crate::id::{Digest, JobId, NodeId, TokenId};
 use crate::invariant;
 use crate::state::{LogPlace, NodeStatus, Share, State, WorkerEndState};
+use crate::version::SECOND;
 
 const TOKEN: TokenId = TokenId([9; 8]);
 
@@ -333,4 +334,29 @@ fn a_state_without_standings_loads_and_its_nodes_have_no_limit() {
     assert_eq!(read, old);
     assert!(read.may_vote(5) && read.keeps_results(5) && !read.is_leaving(5));
     assert_eq!((read.policy(5), read.shape().voters), (NodePolicy::default(), 3));
+}
+
+/// What left a node's own `leave` in the audit log as asked for ever: by the time it could say what came of it, it was out.
+#[test]
+fn that_a_node_is_to_leave_by_its_own_word_stands_in_the_audit_log_with_what_came_of_it_once() {
+    let mut log = Log::begun(NodePolicy::default());
+    let author = Author { who: "admin".into(), from: "10.0.0.9".into() };
+    let action = "POST /api/v1/cluster/leave".to_owned();
+    let noted = NotedRetirement { node: 5, author: author.clone(), action: action.clone(), asked: 1, batch: 77 };
+    let retire = || Command::RetireNoted(Box::new(noted.clone()));
+    assert!(matches!(log.apply(retire()), Response::Refused(Refusal::NewerThanLog { .. })));
+    assert!(!log.state.is_leaving(5) && log.state.audit(0).count() == 0);
+    log.apply(Command::RaiseLog { version: SECOND });
+    for _ in 0..2 {
+        assert_eq!(log.apply(retire()), Response::Done);
+    }
+    assert!(log.state.is_leaving(5) && log.status(5) == NodeStatus::Draining);
+    let outcome = Outcome::Answered { asked: 1, status: 202 };
+    let expected = AuditEntry { author, action, object: "name=n1".into(), outcome, times: 1 };
+    let entries: Vec<AuditEntry> = log.state.audit(0).map(|(_, record)| record.entry.clone()).collect();
+    assert_eq!(entries, [expected], "once, whoever asks again");
+    let stranger = NotedRetirement { node: 99, batch: 78, ..noted.clone() };
+    let refused = log.apply(Command::RetireNoted(Box::new(stranger)));
+    assert_eq!(refused, Response::Refused(Refusal::NodeUnknown { node: 99 }));
+    assert_eq!(log.state.audit(0).count(), 1, "what was refused is noted by whoever asked");
 }

@@ -11,6 +11,11 @@ use crate::command::{NodeInfo, NodeRole, Refusal, Response};
 use crate::event::{ClusterEventKind, EventKind};
 use crate::id::{JobId, NodeId, worker_id};
 
+/// How many addresses a node that runs may say it has now. Ours: a machine with many containers has dozens.
+pub const ADDRESSES_MAX: usize = 64;
+/// The longest of them, in bytes: a host's name (RFC 1035 section 2.3.4) and a port.
+const ADDRESS_BYTES_MAX: usize = 270;
+
 /// A node's row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeRecord {
@@ -135,6 +140,28 @@ impl State {
         let record = self.nodes.get(&node).ok_or(Refusal::NodeUnknown { node })?;
         let said = self.standings.get(&node).map_or(&record.info, |standing| &standing.says);
         let says = NodeInfo { networks: networks.map(<[IpNet]>::to_vec), ..said.clone() };
+        let holds = self.report(index, node, &says);
+        if let Some(record) = self.nodes.get_mut(&node) {
+            record.info = holds;
+        }
+        Ok(Response::Done)
+    }
+
+    /// An interface has another address, or the node advertises another one; nothing else of it changes.
+    pub(super) fn set_addresses(
+        &mut self,
+        index: u64,
+        node: NodeId,
+        addresses: &[String],
+    ) -> Result<Response, Refusal> {
+        let record = self.nodes.get(&node).ok_or(Refusal::NodeUnknown { node })?;
+        let is_long = addresses.iter().any(|address| address.len() > ADDRESS_BYTES_MAX);
+        if addresses.len() > ADDRESSES_MAX || is_long {
+            let what = format!("a node has at most {ADDRESSES_MAX} addresses of {ADDRESS_BYTES_MAX} bytes");
+            return Err(Refusal::Malformed { what });
+        }
+        let said = self.standings.get(&node).map_or(&record.info, |standing| &standing.says);
+        let says = NodeInfo { addresses: addresses.to_vec(), ..said.clone() };
         let holds = self.report(index, node, &says);
         if let Some(record) = self.nodes.get_mut(&node) {
             record.info = holds;

@@ -56,6 +56,7 @@ impl State {
     pub fn begin_again(&mut self, beginning: &Beginning) {
         let Beginning { cluster, node, info, admin_token } = beginning;
         let nodes: Vec<NodeId> = self.nodes.iter().map(|(node, _)| *node).collect();
+        self.forget_recoveries();
         for gone in nodes {
             // What is known of a node beside its row goes as for any that leaves; its row goes in any case.
             drop(self.remove_node(*node, gone));

@@ -5,7 +5,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::State;
-use crate::command::{NodeInfo, NodePolicy, PolicyChange, Refusal, Response, Voting};
+use crate::command::{
+    AuditEntry, NodeInfo, NodePolicy, NotedRetirement, Outcome, PolicyChange, Refusal, Response, Voting,
+};
 use crate::event::ClusterEventKind;
 use crate::id::NodeId;
 
@@ -14,6 +16,8 @@ use crate::id::NodeId;
 pub const VOTERS_ALLOWED: [u32; 3] = [3, 5, 7];
 /// How many networks a policy may name. Ours: a site has dozens.
 const POLICY_NETWORKS_MAX: usize = 1024;
+/// The status of what is decided and not carried out yet (RFC 9110 section 15.3.3).
+const ACCEPTED: u16 = 202;
 /// The key of the one row of the shape.
 const SHAPE: u8 = 0;
 
@@ -134,6 +138,17 @@ impl State {
         self.drain_node(node, true)?;
         self.release(index, &self.leases_of(node));
         Ok(Response::Done)
+    }
+
+    /// The same, with what came of it in the audit log: by the time it is carried out the node may be out, and say nothing any more.
+    pub(super) fn retire_noted(&mut self, index: u64, noted: &NotedRetirement) -> Result<Response, Refusal> {
+        let NotedRetirement { node, author, action, asked, batch } = noted;
+        let done = self.retire(index, *node)?;
+        let name = self.node(*node).map_or_else(String::new, |record| format!("name={}", record.info.name));
+        let outcome = Outcome::Answered { asked: *asked, status: ACCEPTED };
+        let (author, action) = (author.clone(), action.clone());
+        self.note_audit(*batch, &[AuditEntry { author, action, object: name, outcome, times: 1 }])?;
+        Ok(done)
     }
 
     /// Notes under which policy a node was admitted, and what it says of itself.

@@ -2,8 +2,8 @@
 
 use crate::command::sample_test::two_nodes;
 use crate::command::{Command, Proposal, Refusal, Response};
-use crate::state::State;
-use crate::version::{FIRST, Versions};
+use crate::state::{ADDRESSES_MAX, State};
+use crate::version::{FIRST, SECOND, Versions};
 
 fn state() -> State {
     let mut state = State::default();
@@ -56,13 +56,30 @@ fn what_a_release_reads_is_told_in_words() {
     assert!(refusal.to_string().contains("version 3, and this release reads versions 1 to 2"), "{refusal}");
 }
 
+#[test]
+fn what_the_second_version_brings_waits_until_the_log_is_of_it() {
+    let mut state = state();
+    let node = state.nodes().next().unwrap().0;
+    let moved = || Command::SetAddresses(node, vec!["10.0.0.9:7400".into()]);
+    let refused = apply(&mut state, moved());
+    assert_eq!(refused, Response::Refused(Refusal::NewerThanLog { needed: 2, version: 1 }));
+    apply(&mut state, Command::RaiseLog { version: SECOND });
+    assert_eq!(apply(&mut state, moved()), Response::Done);
+    let info = &state.node(node).unwrap().info;
+    assert_eq!((info.addresses.as_slice(), info.name.as_str()), (&["10.0.0.9:7400".to_owned()][..], "n0"));
+    let many = Command::SetAddresses(node, vec!["a:1".into(); ADDRESSES_MAX + 1]);
+    assert!(matches!(apply(&mut state, many), Response::Refused(Refusal::Malformed { .. })));
+    let unknown = apply(&mut state, Command::SetAddresses(77, Vec::new()));
+    assert_eq!(unknown, Response::Refused(Refusal::NodeUnknown { node: 77 }));
+}
+
 #[cfg(feature = "next-version")]
 #[test]
 fn a_command_of_the_next_version_waits_until_the_log_is_of_it() {
     let mut state = state();
     let node = state.nodes().next().unwrap().0;
     let refused = apply(&mut state, Command::Rehearse { node });
-    assert_eq!(refused, Response::Refused(Refusal::NewerThanLog { needed: 2, version: 1 }));
-    apply(&mut state, Command::RaiseLog { version: 2 });
+    assert_eq!(refused, Response::Refused(Refusal::NewerThanLog { needed: 3, version: 1 }));
+    apply(&mut state, Command::RaiseLog { version: 3 });
     assert_eq!(apply(&mut state, Command::Rehearse { node }), Response::Done);
 }

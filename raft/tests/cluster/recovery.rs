@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pentora_raft::command::{Command, NewToken, NodeRole};
 use pentora_raft::recovery::{self, RecoveryError};
-use pentora_raft::{Digest, Response, Role, TokenId};
+use pentora_raft::{Digest, RecoveryId, Response, Role, TokenId};
 
 use super::harness::{Cluster, Kept, job, job_id, lan, node_info, was_written, write};
 
@@ -39,9 +39,9 @@ async fn a_survivor_of_three_goes_on_alone_with_its_jobs_and_without_the_others(
     let seen = recovery::survey(&cluster.dir(1)).unwrap();
     assert_eq!((seen.voters.len(), seen.state.jobs().count()), (3, 1));
     assert!(seen.committed_index <= seen.last_index && seen.state.node(other).is_some());
-    let unknown = recovery::stand_alone(&cluster.dir(1), 99);
+    let unknown = recovery::stand_alone(&cluster.dir(1), 99, RecoveryId([1; 16]));
     assert!(matches!(unknown, Err(RecoveryError::Unknown { node: 99 })), "{unknown:?}");
-    let before = recovery::stand_alone(&cluster.dir(1), 1).unwrap();
+    let before = recovery::stand_alone(&cluster.dir(1), 1, RecoveryId([1; 16])).unwrap();
     assert_eq!(before.last_index, seen.last_index);
 
     cluster.restart(1).await;
@@ -58,6 +58,10 @@ async fn a_survivor_of_three_goes_on_alone_with_its_jobs_and_without_the_others(
     assert!(state.job(kept).is_some() && was_written(&state, 5) && was_written(&state, 6));
     assert_eq!(state.nodes().map(|(id, _)| id).collect::<Vec<_>>(), [1], "the others join anew");
     assert!(cluster.raft(1).status().term > seen.term);
+    let recoveries: Vec<_> = state.recoveries().map(|record| record.recovery.clone()).collect();
+    assert_eq!((recoveries.len(), recoveries[0].id, recoveries[0].node), (1, RecoveryId([1; 16]), 1));
+    assert_eq!(recoveries[0].taken_out.iter().map(|it| it.name.as_str()).collect::<Vec<_>>(), ["n2"]);
+    assert!(state.reads_log(1) && state.log_version() >= 2, "the log knows of recoveries");
 
     cluster.stop(1).await;
     cluster.restart(1).await;

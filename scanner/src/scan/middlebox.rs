@@ -171,6 +171,7 @@ pub(crate) enum Verdict {
 }
 
 impl Trial {
+    #[cfg(test)]
     pub(crate) fn state(self) -> TrialState {
         self.state
     }

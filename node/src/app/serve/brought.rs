@@ -7,10 +7,16 @@ use futures::future::join_all;
 use pentora_p2p::FrameStream;
 use pentora_raft::Digest;
 
-use super::{StreamServices, TAKEN_IN_TOGETHER_WITHIN, TAKEN_IN_WITHIN, copies, kept, may_keep, take_in};
+use super::chunks::{kept, may_keep, take_in};
+use super::{StreamServices, copies};
 use crate::access::{Denied, Peer};
 use crate::results::NotKept;
 use crate::rpc::calls::{self, Answer, BROUGHT_MAX, CHUNK_BYTES_MAX, CallError, Receipt};
+
+/// How long what a node outside hands in may take to be durable; it asks again after that.
+const TAKEN_IN_WITHIN: Duration = Duration::from_secs(25);
+/// The same where others came with it, which are answered together.
+const TAKEN_IN_TOGETHER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Takes chunks off a stream, and answers what came of each.
 pub(super) async fn take(

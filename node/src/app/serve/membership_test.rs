@@ -44,10 +44,10 @@ async fn a_removed_node_is_cut_off_and_learns_why() {
     let first = cluster.first().await;
     let second = cluster.second(&first).await;
     let (node, peer) = (second.raft.node(), first.mesh.peer_id());
-    assert_eq!(join::ask_membership(&second.mesh, peer, node, 0).await, Ok(Membership::In));
+    assert_eq!(join::ask_membership(&second.mesh, peer, (node, 0), None).await, Ok(Membership::In));
     let applied = *first.raft.watch_applied().borrow();
-    assert_eq!(join::ask_membership(&second.mesh, peer, node, applied).await, Ok(Membership::In));
-    let later = join::ask_membership(&second.mesh, peer, node, applied + 1_000_000).await;
+    assert_eq!(join::ask_membership(&second.mesh, peer, (node, applied), None).await, Ok(Membership::In));
+    let later = join::ask_membership(&second.mesh, peer, (node, applied + 1_000_000), None).await;
     assert_eq!(later, Ok(Membership::Unknown), "it has not read so far");
     let noticed = removed::noticed(second.raft.clone(), second.mesh.clone(), Vec::new(), 0);
     let noticed = second.tasks.spawn(noticed);
@@ -60,7 +60,11 @@ async fn a_removed_node_is_cut_off_and_learns_why() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert!(second.mesh.open(peer, Class::Admin).await.is_err(), "the first still lets it in");
-    assert_eq!(join::ask_membership(&second.mesh, peer, node, 0).await, Ok(Membership::Removed), "and says why");
+    assert_eq!(
+        join::ask_membership(&second.mesh, peer, (node, 0), None).await,
+        Ok(Membership::Removed),
+        "and says why"
+    );
     // One that was away while it was removed starts and asks, and its own log says nothing of it.
     let returned = removed::noticed(second.raft.clone(), second.mesh.clone(), Vec::new(), 0);
     assert!(tokio::time::timeout(NOTICED_WITHIN, returned).await.is_ok(), "after a restart");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use pentora_p2p::PeerId;
 use pentora_raft::codec::{self, Kind};
-use pentora_raft::command::{LeaseRef, NodeInfo, NodeRole, UnitKey};
+use pentora_raft::command::{Author, LeaseRef, NodeInfo, NodeRole, NotedRetirement, UnitKey};
 use pentora_raft::state::{CommandKind, FIRST_NODE};
 use pentora_raft::{Digest, JobId, NodeId};
 
@@ -149,6 +149,13 @@ async fn a_peer_with_a_scanners_key_is_refused_all_but_its_part_with_the_reason_
         Request::PlanRemoval(rogue.node),
         Request::Demote(FIRST_NODE, Box::default()),
         Request::Retire(FIRST_NODE),
+        Request::RetireNoted(Box::new(NotedRetirement {
+            node: FIRST_NODE,
+            author: Author::default(),
+            action: String::new(),
+            asked: 1,
+            batch: 1,
+        })),
         Request::TransferLeader(rogue.node),
         Request::KeepChunk { digest: Digest::of(b"x"), holders: vec![rogue.node] },
         Request::Suffer { node: FIRST_NODE, fault: Fault::Cut { from: Vec::new(), for_ms: 60_000 }, after_ms: 0 },

@@ -30,6 +30,8 @@ use crate::rpc::proposer::{Proposer, Unavailable};
 mod membership;
 #[path = "signed_test.rs"]
 mod signed;
+#[path = "versions_test.rs"]
+mod versions;
 
 const CLUSTER: ClusterId = ClusterId([9; 16]);
 
@@ -407,6 +409,8 @@ async fn a_spec_that_lost_a_holder_is_copied_to_another_which_keeps_it_and_the_l
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(second.exchange.store().get(digest).await.unwrap(), Some(bytes), "what it lost it fetches again");
+    // Members are asked what they lack once all of them know the question.
+    first.proposer.propose(Command::RaiseLog { version: pentora_raft::version::SECOND }).await.unwrap();
     for node in [&second, &first] {
         node.exchange.store().remove(vec![digest]).await.unwrap();
     }

@@ -11,6 +11,7 @@ use pentora_scanner::spec::ScanSpec;
 use super::*;
 use crate::document::ScanRequest;
 use crate::policy::own::OwnRules;
+use crate::results::ChunkReader;
 use crate::signing::{PersonKey, TrustedKey};
 use crate::{clock, orders, spec};
 

@@ -287,6 +287,26 @@ fn a_unit_that_failed_is_granted_again_in_halves() {
     assert_eq!(grants.iter().map(|grant| grant.end - grant.unit.start).collect::<Vec<_>>(), [4, 2]);
 }
 
+/// What waited until one of the others had ended a unit, with a third of the budget that nobody sent.
+#[test]
+fn what_is_lost_with_its_worker_is_given_at_once_to_others_whose_hands_are_full_and_with_it_their_part_of_the_budget() {
+    let mut world = World::new(&["a", "b", "c"]);
+    world.submit(100_000, |submission| submission.limits.budget_pps = Some(300));
+    let grants = world.plan(1_000.0);
+    assert!(grants.len() == 6 && grants.iter().all(|grant| grant.share.rate_pps == Some(100)), "{grants:?}");
+    world.grant(grants);
+    assert!(world.plan(1_000.0).is_empty(), "each has one running and one behind it");
+    let lost = world.node("c");
+    world.apply(Command::TakeBack(lost));
+    let rates = world.state.nodes().map(|(id, _)| (id, rates_of(1_000.0))).filter(|(id, _)| *id != lost).collect();
+    let grants = world.plan_with(&rates);
+    let takers: std::collections::BTreeSet<NodeId> = grants.iter().map(|grant| grant.node).collect();
+    assert_eq!((grants.len(), takers.len()), (2, 2), "one of them each: {grants:?}");
+    assert!(grants.iter().all(|grant| grant.share.rate_pps == Some(150)), "{grants:?}");
+    world.grant(grants);
+    assert!(world.plan_with(&rates).is_empty(), "and no more than that");
+}
+
 #[test]
 fn a_silent_worker_keeps_its_share_and_its_place_until_it_is_failed() {
     let mut world = World::new(&["a", "b", "c"]);

@@ -53,7 +53,7 @@ const SCANNER: &str = "
 
 const RAFT: &str = "
     fuzzing: network store
-    recovery: command id kill_point raft_types state store
+    recovery: command id kill_point raft_types state store version
     autopilot: id
     invariant: command id state
     handle: clock codec command config id leadership network raft_types state store view
@@ -83,14 +83,15 @@ const RAFT_LOOPS: &[(&str, &str, &str)] = &[(
 
 const P2P: &str = "
     fuzzing: frame protocol
-    swarm_wire: behaviour config cut event_loop gate handle peer_id peers protocol transport wire
-    transport: config cut handle identity peer_id psk
+    swarm_wire: behaviour config cut event_loop gate handle lines peer_id peers protocol transport wire
+    transport: config cut handle identity lines peer_id psk
     memory: config event_loop frame gate handle peer_id peers protocol psk slots wire
     event_loop: address config gate handle peer_id peers protocol wire
     wire: handle peer_id peers
     behaviour: config frame gate handle peer_id peers protocol
-    handle: address config cut frame gate peer_id peers protocol
+    handle: address config cut frame gate lines peer_id peers protocol
     cut: peer_id
+    lines:
     gate: frame peer_id peers protocol slots
     peers: address config peer_id slots
     frame: peer_id protocol slots

@@ -38,7 +38,8 @@ fn config() -> ServerConfig {
 #[tokio::test]
 async fn a_server_that_goes_on_without_a_protocol_and_closes_is_offered_http_2() {
     let without = config();
-    let with = ServerConfig { alpn_protocols: vec![b"h2".to_vec()], ..without.clone() };
+    let mut with = without.clone();
+    with.alpn_protocols = vec![b"h2".to_vec()];
     let (without, with) = (Arc::new(without), Arc::new(with));
     let server = Server::start(move |stream| {
         let (without, with) = (Arc::clone(&without), Arc::clone(&with));

@@ -15,12 +15,12 @@ use crate::pause;
 const ROUNDS: u64 = 20;
 /// Times that a worker is cut off, each of which takes its grace period.
 const CUTS: u64 = 5;
-/// A scan of some seven seconds that loses a worker takes some nine, and on a busy machine twice that.
+/// A scan of some seven seconds that loses a worker takes twice that on a busy machine.
 const SCAN_MAX: Duration = Duration::from_secs(60);
 /// How long its units may be a lost worker's: the grace period of a cluster that says nothing, and more.
 const GIVEN_MAX: Duration = Duration::from_secs(60);
-/// No round begins behind this: what was measured by then is told, and the measurement has failed. A kill takes some 14 seconds (the
-/// scan, a start, two seconds of rest), a cut some 26 (the grace period of 15 s beside it): about seven minutes, and twice that here.
+/// No round begins behind this: what was measured by then is told, and the measurement has failed. On two busy cores a kill takes some
+/// twenty seconds (the scan, a start, two seconds of rest), a cut some 26: about nine minutes, and half as much again here.
 const ALL_MAX: Duration = Duration::from_secs(840);
 
 /// What has been measured so far.

@@ -147,7 +147,7 @@ fn a_majority_that_goes_on_is_not_stopped_by_the_recovery_of_a_node_that_it_lost
             Ok(rivals(&cluster, node)?.into_iter().find(|told| told.contains(part)))
         })?;
     }
-    let has_leader = |node: usize| {
+    let has_leader = |node: usize| -> anyhow::Result<bool> {
         let status = cluster.status(node)?;
         Ok(status["leader"].is_string() && status["leader"] != format!("n{alone}"))
     };

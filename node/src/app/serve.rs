@@ -15,7 +15,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use pentora_p2p::{Class, FrameStream, Incoming, Mesh, PeerId, PreSharedKey};
 use pentora_raft::command::Command;
-use pentora_raft::{ClusterId, Digest, NodeId, ProposeError, Raft, Response, State};
+use pentora_raft::{ClusterId, NodeId, ProposeError, Raft, Response, State};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 

@@ -29,7 +29,9 @@ impl Request {
             | Self::Demote(..)
             | Self::Retire(_)
             | Self::Figures
-            | Self::EndUnits(_) => FIRST,
+            | Self::EndUnits(_)
+            // Whoever does not know it hangs up, and is brought one by one.
+            | Self::Bring { .. } => FIRST,
         }
     }
 

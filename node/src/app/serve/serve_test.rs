@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use pentora_p2p::memory::Network;
 use pentora_p2p::{Identity, Mesh, MeshConfig, PeerAddress, PreSharedKey};
+use pentora_raft::Digest;
 use pentora_raft::clock::WallClock;
 use pentora_raft::codec::{self, Kind};
 use pentora_raft::command::{Command, NodeInfo, NodePolicy, NodeRole, SpecRef, StoredChunk, Submission, TokenGrant};

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use pentora_raft::RecoveryId;
 use pentora_raft::state::Recovery;
 use pentora_raft::version::SECOND;
+use pentora_raft::{Digest, RecoveryId};
 
 use super::*;
 use crate::join::Membership;

@@ -88,6 +88,37 @@ pub fn resolved(exclude: &TargetSet, unresolved: Unresolved) -> Result<Resolved,
     })
 }
 
+/// The addresses that the names among some targets have by this machine's resolver: none of a name that has none, and of more
+/// names than an exclusion may have those of the first so many. Another machine may be given others. As slow as [`resolved`].
+#[must_use]
+pub fn addresses_of(targets: &TargetSet) -> TargetSet {
+    addresses_by(targets, |name| match (name, 0).to_socket_addrs() {
+        Ok(found) => Ok(found.map(|address| address.ip().to_canonical()).collect()),
+        Err(error) => Err(error.to_string()),
+    })
+}
+
+fn addresses_by(targets: &TargetSet, look_up: impl Fn(&str) -> Result<Vec<IpAddr>, String> + Sync) -> TargetSet {
+    let names: Vec<&str> = targets.names().take(NAMES_MAX).collect();
+    let mut all = TargetSet::builder();
+    for some in names.chunks(AT_ONCE) {
+        looked_up(some, &look_up).into_iter().flatten().flatten().for_each(|address| all.add_address(address));
+    }
+    all.build_uncounted().unwrap_or_default()
+}
+
+/// What each of some names has, looked up side by side.
+fn looked_up(
+    names: &[&str],
+    look_up: &(impl Fn(&str) -> Result<Vec<IpAddr>, String> + Sync),
+) -> Vec<Result<Vec<IpAddr>, String>> {
+    std::thread::scope(|scope| {
+        let asked: Vec<_> = names.iter().map(|name| scope.spawn(|| look_up(name))).collect();
+        let failed = |_| Err("the look-up failed".to_owned());
+        asked.into_iter().map(|asked| asked.join().unwrap_or_else(failed)).collect()
+    })
+}
+
 fn resolved_by(
     exclude: &TargetSet,
     unresolved: Unresolved,
@@ -104,12 +135,7 @@ fn resolved_by(
     all.add_set(exclude);
     let (mut passed_over, mut without) = (Vec::new(), TargetSet::builder());
     for some in names.chunks(AT_ONCE) {
-        let found: Vec<Result<Vec<IpAddr>, String>> = std::thread::scope(|scope| {
-            let asked: Vec<_> = some.iter().map(|name| scope.spawn(|| look_up(name))).collect();
-            let failed = |_| Err("the look-up failed".to_owned());
-            asked.into_iter().map(|asked| asked.join().unwrap_or_else(failed)).collect()
-        });
-        for (name, found) in some.iter().zip(found) {
+        for (name, found) in some.iter().zip(looked_up(some, &look_up)) {
             match found {
                 Ok(addresses) if !addresses.is_empty() => {
                     addresses.into_iter().for_each(|address| all.add_address(address));

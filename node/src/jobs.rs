@@ -167,7 +167,7 @@ pub fn prepare_for_any(request: ScanRequest, author: Author, raft: &Raft) -> Res
     let targets = targets.exclude(&resolved.exclude);
     let (targets, exclude) = without_excluded(targets, resolved.exclude, &policy, &mut notes)?;
     policy.check(&targets)?;
-    let addresses = addresses(&targets, &request, &policy, raft.now_ms());
+    let addresses = addresses_of_names(&targets, &request, &policy, raft.now_ms());
     if !request.wait_for_window
         && !request.carry
         && let Some(closed) = closed_now(&policy, [&targets, &addresses], raft.now_ms())
@@ -220,7 +220,7 @@ pub fn prepare_for_any(request: ScanRequest, author: Author, raft: &Raft) -> Res
 
 /// The addresses of the names among the targets, where a rule may be about them: names are resolved where they are scanned, and
 /// what that comes to is told before anything is sent, as far as it can be known here.
-fn addresses(targets: &TargetSet, request: &ScanRequest, policy: &Policy, now_ms: u64) -> TargetSet {
+fn addresses_of_names(targets: &TargetSet, request: &ScanRequest, policy: &Policy, now_ms: u64) -> TargetSet {
     let has_rules = !policy.hold_at(now_ms).is_empty() || policy.sites().next().is_some();
     if request.carry || !has_rules || targets.names().len() == 0 {
         return TargetSet::default();

@@ -82,6 +82,7 @@ async fn a_place_that_the_log_never_came_to_is_refused_and_not_kept_in_silence()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_place_before_what_is_kept_is_refused_and_the_beginning_is_what_there_is() {
     use pentora_raft::command::{Author, Command, NewRule, Rule, SiteRule};
+    use pentora_raft::state::CLUSTER_EVENTS_KEPT_MAX;
     let node = TestNode::open().await;
     let rule = |name: u64| {
         let rule = Rule::Site(SiteRule { networks: vec!["10.9.0.0/16".parse().unwrap()] });

@@ -150,6 +150,7 @@ impl Holds {
     fn awaits_names(&mut self, job: JobId, spec: &Arc<ScanSpec>) -> bool {
         let has_names = || spec.partitions.iter().any(|targets| targets.names().len() > 0);
         if self.held_at.is_empty() || self.addresses.contains_key(&job) || !has_names() {
+            self.awaiting.remove(&job);
             return false;
         }
         self.awaiting.insert(job);

@@ -5,6 +5,7 @@
 //! nothing, so nothing is scanned unless the request says that such names are to be passed over.
 
 use std::net::{IpAddr, ToSocketAddrs};
+use std::time::{Duration, Instant};
 
 use pentora_scanner::target::{TargetError, TargetSet};
 
@@ -12,6 +13,9 @@ use pentora_scanner::target::{TargetError, TargetSet};
 const AT_ONCE: usize = 16;
 /// Most names in the exclusions of one request; more belong into a list of addresses.
 const NAMES_MAX: usize = 1024;
+/// No more names of targets are looked up after so long: whoever asks waits, and their addresses are looked at again where they are
+/// scanned. Ours.
+const ADDRESSES_WITHIN: Duration = Duration::from_secs(2);
 /// Names that were passed over that are told of one by one.
 const TOLD_MAX: usize = 5;
 
@@ -89,7 +93,8 @@ pub fn resolved(exclude: &TargetSet, unresolved: Unresolved) -> Result<Resolved,
 }
 
 /// The addresses that the names among some targets have by this machine's resolver: none of a name that has none, and of more
-/// names than an exclusion may have those of the first so many. Another machine may be given others. As slow as [`resolved`].
+/// names than an exclusion may have those of the first so many, or of
+/// as many as are looked up in two seconds. Another machine may be given others.
 #[must_use]
 pub fn addresses_of(targets: &TargetSet) -> TargetSet {
     addresses_by(targets, |name| match (name, 0).to_socket_addrs() {
@@ -101,7 +106,11 @@ pub fn addresses_of(targets: &TargetSet) -> TargetSet {
 fn addresses_by(targets: &TargetSet, look_up: impl Fn(&str) -> Result<Vec<IpAddr>, String> + Sync) -> TargetSet {
     let names: Vec<&str> = targets.names().take(NAMES_MAX).collect();
     let mut all = TargetSet::builder();
+    let began = Instant::now();
     for some in names.chunks(AT_ONCE) {
+        if began.elapsed() >= ADDRESSES_WITHIN {
+            break;
+        }
         looked_up(some, &look_up).into_iter().flatten().flatten().for_each(|address| all.add_address(address));
     }
     all.build_uncounted().unwrap_or_default()
@@ -197,5 +206,25 @@ mod tests {
         assert_eq!(seven.notes().last().unwrap(), "2 more exclusions were passed over and protect nothing");
         let refused = resolved_by(&many.join(",").parse().unwrap(), Unresolved::Skip, look_up);
         assert_eq!(refused, Err(ExclusionError::TooMany { count: NAMES_MAX + 1 }));
+    }
+    #[test]
+    fn the_addresses_of_names_are_those_that_are_known_and_a_resolver_that_is_slow_is_not_waited_for() {
+        let targets: TargetSet = "10.9.0.1,a.example,none.example,b.example".parse().unwrap();
+        let look_up = |name: &str| match name {
+            "a.example" => Ok(vec![IpAddr::from([10, 0, 0, 1])]),
+            "b.example" => Ok(vec![IpAddr::from([10, 0, 0, 2])]),
+            _ => Err("no such name".to_owned()),
+        };
+        assert_eq!(addresses_by(&targets, look_up), "10.0.0.1,10.0.0.2".parse().unwrap());
+        let many: Vec<String> = (0..4 * AT_ONCE).map(|name| format!("n{name}.example")).collect();
+        let asked = std::sync::atomic::AtomicUsize::new(0);
+        let slow = |_: &str| {
+            asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            #[expect(clippy::disallowed_methods, reason = "a resolver that does not answer")]
+            std::thread::sleep(ADDRESSES_WITHIN);
+            Err("nobody answers".to_owned())
+        };
+        assert_eq!(addresses_by(&many.join(",").parse().unwrap(), slow), TargetSet::default());
+        assert_eq!(asked.into_inner(), AT_ONCE);
     }
 }

@@ -167,7 +167,7 @@ pub fn prepare_for_any(request: ScanRequest, author: Author, raft: &Raft) -> Res
     let targets = targets.exclude(&resolved.exclude);
     let (targets, exclude) = without_excluded(targets, resolved.exclude, &policy, &mut notes)?;
     policy.check(&targets)?;
-    let addresses = addresses_of_names(&targets, &request, &policy, raft.now_ms());
+    let addresses = addresses_of_names(&targets, &request, &policy, raft.now_ms()).exclude(&exclude);
     if !request.wait_for_window
         && !request.carry
         && let Some(closed) = closed_now(&policy, [&targets, &addresses], raft.now_ms())

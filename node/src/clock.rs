@@ -27,7 +27,7 @@ fn since_epoch() -> Duration {
 /// installed beside it.
 static ZONES: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
 /// Names that mean another zone on each machine, or none.
-const NO_ZONES: [&str; 4] = ["localtime", "posixrules", "local", "factory"];
+const NO_ZONES: [&str; 5] = ["localtime", "posixrules", "local", "factory", "etc/unknown"];
 /// Longer than any name of a zone.
 const ZONE_NAME_BYTES_MAX: usize = 64;
 

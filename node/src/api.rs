@@ -38,6 +38,7 @@ mod scans;
 mod schedules;
 mod sessions;
 mod settings;
+mod shapes;
 mod shares;
 mod strangers;
 mod stream;

@@ -1,7 +1,10 @@
 //! Wall time, read in one place, and how times and durations are written. Decisions use monotonic time or the log's clock
 //! instead.
 
+use std::sync::LazyLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use jiff::tz::{TimeZone, TimeZoneDatabase};
 
 /// Unix milliseconds now.
 #[must_use]
@@ -18,6 +21,23 @@ pub fn wall_ns() -> u64 {
 #[expect(clippy::disallowed_methods, reason = "the node's one reading of the wall clock, for display and records")]
 fn since_epoch() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// The rules of all zones as they come with the program, so that all nodes of a release come to the same instants, whatever is
+/// installed beside it.
+static ZONES: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
+/// Names that mean another zone on each machine, or none.
+const NO_ZONES: [&str; 5] = ["localtime", "posixrules", "local", "factory", "etc/unknown"];
+/// Longer than any name of a zone.
+const ZONE_NAME_BYTES_MAX: usize = 64;
+
+/// A zone by its IANA name.
+#[must_use]
+pub fn zone(name: &str) -> Option<TimeZone> {
+    if name.len() > ZONE_NAME_BYTES_MAX || NO_ZONES.iter().any(|none| name.eq_ignore_ascii_case(none)) {
+        return None;
+    }
+    ZONES.get(name).ok().filter(|zone| zone.iana_name().is_some())
 }
 
 /// RFC 3339 in UTC with milliseconds.

@@ -5,6 +5,7 @@
 //! nothing, so nothing is scanned unless the request says that such names are to be passed over.
 
 use std::net::{IpAddr, ToSocketAddrs};
+use std::time::{Duration, Instant};
 
 use pentora_scanner::target::{TargetError, TargetSet};
 
@@ -12,6 +13,9 @@ use pentora_scanner::target::{TargetError, TargetSet};
 const AT_ONCE: usize = 16;
 /// Most names in the exclusions of one request; more belong into a list of addresses.
 const NAMES_MAX: usize = 1024;
+/// No more names of targets are looked up after so long: whoever asks waits, and their addresses are looked at again where they are
+/// scanned. Ours.
+const ADDRESSES_WITHIN: Duration = Duration::from_secs(2);
 /// Names that were passed over that are told of one by one.
 const TOLD_MAX: usize = 5;
 
@@ -88,6 +92,42 @@ pub fn resolved(exclude: &TargetSet, unresolved: Unresolved) -> Result<Resolved,
     })
 }
 
+/// The addresses that the names among some targets have by this machine's resolver: none of a name that has none, and of more
+/// names than an exclusion may have those of the first so many, or of
+/// as many as are looked up in two seconds. Another machine may be given others.
+#[must_use]
+pub fn addresses_of(targets: &TargetSet) -> TargetSet {
+    addresses_by(targets, |name| match (name, 0).to_socket_addrs() {
+        Ok(found) => Ok(found.map(|address| address.ip().to_canonical()).collect()),
+        Err(error) => Err(error.to_string()),
+    })
+}
+
+fn addresses_by(targets: &TargetSet, look_up: impl Fn(&str) -> Result<Vec<IpAddr>, String> + Sync) -> TargetSet {
+    let names: Vec<&str> = targets.names().take(NAMES_MAX).collect();
+    let mut all = TargetSet::builder();
+    let began = Instant::now();
+    for some in names.chunks(AT_ONCE) {
+        if began.elapsed() >= ADDRESSES_WITHIN {
+            break;
+        }
+        looked_up(some, &look_up).into_iter().flatten().flatten().for_each(|address| all.add_address(address));
+    }
+    all.build_uncounted().unwrap_or_default()
+}
+
+/// What each of some names has, looked up side by side.
+fn looked_up(
+    names: &[&str],
+    look_up: &(impl Fn(&str) -> Result<Vec<IpAddr>, String> + Sync),
+) -> Vec<Result<Vec<IpAddr>, String>> {
+    std::thread::scope(|scope| {
+        let asked: Vec<_> = names.iter().map(|name| scope.spawn(|| look_up(name))).collect();
+        let failed = |_| Err("the look-up failed".to_owned());
+        asked.into_iter().map(|asked| asked.join().unwrap_or_else(failed)).collect()
+    })
+}
+
 fn resolved_by(
     exclude: &TargetSet,
     unresolved: Unresolved,
@@ -104,12 +144,7 @@ fn resolved_by(
     all.add_set(exclude);
     let (mut passed_over, mut without) = (Vec::new(), TargetSet::builder());
     for some in names.chunks(AT_ONCE) {
-        let found: Vec<Result<Vec<IpAddr>, String>> = std::thread::scope(|scope| {
-            let asked: Vec<_> = some.iter().map(|name| scope.spawn(|| look_up(name))).collect();
-            let failed = |_| Err("the look-up failed".to_owned());
-            asked.into_iter().map(|asked| asked.join().unwrap_or_else(failed)).collect()
-        });
-        for (name, found) in some.iter().zip(found) {
+        for (name, found) in some.iter().zip(looked_up(some, &look_up)) {
             match found {
                 Ok(addresses) if !addresses.is_empty() => {
                     addresses.into_iter().for_each(|address| all.add_address(address));
@@ -171,5 +206,25 @@ mod tests {
         assert_eq!(seven.notes().last().unwrap(), "2 more exclusions were passed over and protect nothing");
         let refused = resolved_by(&many.join(",").parse().unwrap(), Unresolved::Skip, look_up);
         assert_eq!(refused, Err(ExclusionError::TooMany { count: NAMES_MAX + 1 }));
+    }
+    #[test]
+    fn the_addresses_of_names_are_those_that_are_known_and_a_resolver_that_is_slow_is_not_waited_for() {
+        let targets: TargetSet = "10.9.0.1,a.example,none.example,b.example".parse().unwrap();
+        let look_up = |name: &str| match name {
+            "a.example" => Ok(vec![IpAddr::from([10, 0, 0, 1])]),
+            "b.example" => Ok(vec![IpAddr::from([10, 0, 0, 2])]),
+            _ => Err("no such name".to_owned()),
+        };
+        assert_eq!(addresses_by(&targets, look_up), "10.0.0.1,10.0.0.2".parse().unwrap());
+        let many: Vec<String> = (0..4 * AT_ONCE).map(|name| format!("n{name}.example")).collect();
+        let asked = std::sync::atomic::AtomicUsize::new(0);
+        let slow = |_: &str| {
+            asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            #[expect(clippy::disallowed_methods, reason = "a resolver that does not answer")]
+            std::thread::sleep(ADDRESSES_WITHIN);
+            Err("nobody answers".to_owned())
+        };
+        assert_eq!(addresses_by(&many.join(",").parse().unwrap(), slow), TargetSet::default());
+        assert_eq!(asked.into_inner(), AT_ONCE);
     }
 }

@@ -30,7 +30,7 @@ use crate::document::{SAMPLE_MAX, ScanAccepted, ScanRequest};
 use crate::exclusions::{self, ExclusionError};
 use crate::masked::masked;
 use crate::orders;
-use crate::policy::Policy;
+use crate::policy::{Closed, Policy};
 use crate::results::Exchange;
 use crate::rpc::proposer::{Proposer, Unavailable};
 use crate::spec;
@@ -167,9 +167,10 @@ pub fn prepare_for_any(request: ScanRequest, author: Author, raft: &Raft) -> Res
     let targets = targets.exclude(&resolved.exclude);
     let (targets, exclude) = without_excluded(targets, resolved.exclude, &policy, &mut notes)?;
     policy.check(&targets)?;
+    let addresses = addresses_of_names(&targets, &request, &policy, raft.now_ms()).exclude(&exclude);
     if !request.wait_for_window
         && !request.carry
-        && let Some(closed) = policy.closed(&targets, raft.now_ms())
+        && let Some(closed) = closed_now(&policy, [&targets, &addresses], raft.now_ms())
     {
         return Err(RefusedRequest::Closed(closed));
     }
@@ -188,6 +189,10 @@ pub fn prepare_for_any(request: ScanRequest, author: Author, raft: &Raft) -> Res
     let reach = if request.carry { split::Reach::default() } else { raft.read(split::Reach::of) };
     let mut parts = Vec::new();
     let of_nodes = if request.site.is_some() { raft.read(sites::of_nodes) } else { BTreeSet::new() };
+    if request.site.is_none() {
+        // A name is of whatever host has its address.
+        sites::by_site(&addresses, None, &policy, BTreeSet::new())?;
+    }
     for (site, targets) in sites::by_site(&targets, request.site.as_deref(), &policy, of_nodes)? {
         parts.extend(split::split(&targets, &request, site.as_deref(), needed, &reach)?);
     }
@@ -211,6 +216,21 @@ pub fn prepare_for_any(request: ScanRequest, author: Author, raft: &Raft) -> Res
         earlier: None,
     });
     Ok(Prepared { spec, partitions, request, finished: Vec::new(), author, order })
+}
+
+/// The addresses of the names among the targets, where a rule may be about them: names are resolved where they are scanned, and
+/// what that comes to is told before anything is sent, as far as it can be known here.
+fn addresses_of_names(targets: &TargetSet, request: &ScanRequest, policy: &Policy, now_ms: u64) -> TargetSet {
+    let has_rules = !policy.hold_at(now_ms).is_empty() || policy.sites().next().is_some();
+    if request.carry || !has_rules || targets.names().len() == 0 {
+        return TargetSet::default();
+    }
+    exclusions::addresses_of(targets)
+}
+
+/// The first rule that closes any of these now.
+fn closed_now(policy: &Policy, targets: [&TargetSet; 2], now_ms: u64) -> Option<Closed> {
+    targets.into_iter().find_map(|targets| policy.closed(targets, now_ms))
 }
 
 /// What is said of where results stay, against what is said of where the work is done.

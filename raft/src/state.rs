@@ -76,7 +76,7 @@ pub use leases::{Lease, Share};
 pub use log_places::LogPlace;
 pub use measures::Measures;
 pub use nodes::{ADDRESSES_MAX, NodeRecord, NodeStatus};
-pub use offline::OfflineWorker;
+pub use offline::{BUNDLE_NUMBER_MAX, NUMBERING_MAX, OfflineWorker, kept_number};
 pub use orders::{ORDERS_KEPT_MAX, OrderRecord};
 pub use priority::{Priority, PriorityError};
 pub use quotas::TokenDay;

@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use pentora_p2p::PeerId;
 use pentora_raft::command::{Command, Finished, Imported, ImportedUnit, StoredChunk};
-use pentora_raft::state::{Cluster, Counts, JobStatus};
+use pentora_raft::state::{Cluster, Counts, JobStatus, OfflineWorker, kept_number};
 use pentora_raft::{Digest, JobId, NodeId, Raft, Response, State};
 use pentora_scanner::finding::HostRecord;
 use pentora_scanner::report::Summary;
@@ -110,7 +110,8 @@ impl Taker {
             tokio::task::spawn_blocking(move || check_contents((&file, key.as_ref()), &manifest, &results, &specs))
         };
         checking.await.map_err(|error| BundleError::Contents(error.to_string()))??;
-        let mut told = told_of(&worker, &results, &fates, dry_run);
+        let known = worker.id.map(|id| self.raft.read(|state| state.worker_id(id)));
+        let mut told = told_of(&worker, known, (&results, &fates), dry_run);
         if dry_run {
             return Ok(self.with_missing(told, &worker, &results));
         }
@@ -122,7 +123,8 @@ impl Taker {
         for (job, reason) in refused {
             told.leave_out(job, reason);
         }
-        let note = Command::NoteBundles { worker: id, first: results.first, last: results.last };
+        let of = |number| kept_number(results.numbering, number);
+        let note = Command::NoteBundles { worker: id, first: of(results.first), last: of(results.last) };
         self.proposer.propose(note).await?;
         Ok(self.with_missing(told, &worker, &results))
     }
@@ -264,7 +266,7 @@ impl Taker {
             let known = state.offline_workers().find(|(_, known)| known.peer == worker.signer.to_string());
             let mut record = match known {
                 Some((_, record)) => record.clone(),
-                None => pentora_raft::state::OfflineWorker {
+                None => OfflineWorker {
                     name: results.name.clone(),
                     peer: worker.signer.to_string(),
                     since_ms: 0,
@@ -273,11 +275,12 @@ impl Taker {
                     last: 0,
                 },
             };
-            record.bundles.insert(results.first..results.last.saturating_add(1));
-            record.last = record.last.max(results.last);
-            record.missing().collect::<Vec<_>>()
+            let of = |number| kept_number(results.numbering, number);
+            record.bundles.insert(of(results.first)..of(results.last) + 1);
+            record.last = record.last.max(of(results.last));
+            missing(&record)
         });
-        ImportDocument { missing_bundles: missing.into_iter().map(|range| numbers(&range)).collect(), ..told }
+        ImportDocument { missing_bundles: missing, ..told }
     }
 }
 
@@ -286,6 +289,17 @@ impl Taker {
 pub fn numbers(range: &std::ops::Range<u64>) -> String {
     let last = range.end.saturating_sub(1);
     if range.start == last { last.to_string() } else { format!("{}-{last}", range.start) }
+}
+
+/// The numbers of bundles that a worker wrote and nobody carried in, in words.
+#[must_use]
+pub fn missing(worker: &OfflineWorker) -> Vec<String> {
+    let latest = worker.numbering();
+    let words = |(numbering, range): (u64, std::ops::Range<u64>)| {
+        let earlier = if numbering == latest { "" } else { " of an earlier numbering" };
+        format!("{}{earlier}", numbers(&range))
+    };
+    worker.missing().into_iter().map(words).collect()
 }
 
 /// Whether results are of this cluster, or of one whose jobs it began with.
@@ -315,7 +329,8 @@ fn fate_of(state: &State, unit: &Unit) -> Result<Fate, BundleError> {
         return Ok(Fate::LeaveOut("there is no such job (any more)".into()));
     };
     if spec::digest(kept) != unit.spec {
-        return Err(BundleError::Contents(format!("its results of {job} are of another order than this cluster gave")));
+        // Jobs are named by places in the log, so a cluster that was restored gives names anew that its former self gave.
+        return Ok(Fate::LeaveOut("they are of another order than this cluster gave under that id".into()));
     }
     let part = usize::try_from(unit.unit.partition).ok().and_then(|at| record.partitions.get(at));
     if !part.is_some_and(|part| unit.unit.start < unit.unit.end && unit.unit.end <= part.target_count) {
@@ -398,10 +413,15 @@ fn check_host(record: &HostRecord, unit: &Unit, order: &ScanSpec, scope: &Scope)
 }
 
 /// The answer, before anything was counted.
-fn told_of(worker: &Worker, results: &Results, fates: &[Fate], dry_run: bool) -> ImportDocument {
+fn told_of(
+    worker: &Worker,
+    known: Option<String>,
+    (results, fates): (&Results, &[Fate]),
+    dry_run: bool,
+) -> ImportDocument {
     let mut told = ImportDocument {
         dry_run,
-        worker_id: pentora_raft::worker_id(&results.name),
+        worker_id: known.unwrap_or_else(|| pentora_raft::worker_id(&results.name)),
         signer: worker.signer.to_string(),
         let_in: worker.id.is_none(),
         bundles: if results.last < results.first { None } else { Some(numbers(&(results.first..results.last + 1))) },

@@ -62,7 +62,7 @@ impl Cluster {
     fn write(&self, file: &str, key: &Identity, first: u64, last: u64, units: Vec<(Unit, Bytes)>) {
         let contents: Vec<Content> = units.iter().map(|(unit, _)| unit.chunk).collect();
         let (units, chunks): (Vec<Unit>, Vec<Bytes>) = units.into_iter().unzip();
-        let body = Body::Results(Results { name: "plant-7".into(), first, last, units });
+        let body = Body::Results(Results { name: "plant-7".into(), numbering: 0, first, last, units });
         write_bundle(&self.directory.path().join(file), key, contents, body, &chunks);
     }
 
@@ -201,7 +201,6 @@ async fn results_that_their_order_does_not_allow_are_refused_whole_with_nothing_
         (unit(order, 4, 8, &[[10, 0, 0, 15]]), "was excluded"),
         (unit(order, 4, 8, &[[8, 8, 8, 8]]), "is outside the scope"),
         (unit(order, 4, 17, &[]), "is no part of"),
-        (unit((order.0, Digest::of(b"else")), 4, 8, &[]), "of another order"),
         (counts(|unit| unit.counts.hosts_up = 7), "are in it"),
         (counts(|unit| unit.counts.vulnerabilities = 1), "are in it"),
         (
@@ -220,6 +219,44 @@ async fn results_that_their_order_does_not_allow_are_refused_whole_with_nothing_
         assert!(error.to_string().contains(told), "{told}: {error}");
         assert_eq!(cluster.done(order.0), (0, JobStatus::Carried, 0), "{error}");
     }
+    cluster.stop.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_order_of_the_same_id_found_is_left_out_and_the_rest_is_counted() {
+    let cluster = Cluster::new().await;
+    let key = Identity::from_secret([5; 32]);
+    let order = cluster.carry().await;
+    let other = unit((order.0, Digest::of(b"else")), 4, 8, &[[172, 16, 0, 1]]);
+    cluster.write("1", &key, 1, 1, vec![unit(order, 0, 4, &[[10, 0, 0, 1]]), other]);
+    let told = cluster.take("1", Some(&key), false).await.unwrap();
+    assert_eq!((told.units_counted, told.left_out.len(), told.left_out[0].units), (1, 1, 1));
+    assert!(told.left_out[0].reason.contains("another order"), "{:?}", told.left_out);
+    assert_eq!(cluster.done(order.0), (4, JobStatus::Carried, 1));
+    cluster.stop.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_begun_anew_are_other_bundles_and_a_known_worker_is_told_by_its_id() {
+    let cluster = Cluster::new().await;
+    let key = Identity::from_secret([5; 32]);
+    let order = cluster.carry().await;
+    let write = |file: &str, (name, numbering): (&str, u64), (first, last), start: u64| {
+        let (unit, chunk) = unit(order, start, start + 1, &[]);
+        let contents = vec![unit.chunk];
+        let results = Results { name: name.into(), numbering, first, last, units: vec![unit] };
+        write_bundle(&cluster.directory.path().join(file), &key, contents, Body::Results(results), &[chunk]);
+    };
+    write("first", ("plant-7", 0), (1, 3), 0);
+    write("second-3", ("n1", 70), (3, 3), 1);
+    write("second-1", ("", 70), (1, 1), 2);
+    cluster.take("first", Some(&key), false).await.unwrap();
+    let told = cluster.take("second-3", None, false).await.unwrap();
+    assert_eq!((told.worker_id.as_str(), told.missing_bundles.join(",")), ("wrk_plant_7", "1-2".into()));
+    let told = cluster.take("second-1", None, false).await.unwrap();
+    assert_eq!((told.worker_id.as_str(), told.missing_bundles.join(",")), ("wrk_plant_7", "2".into()));
+    let arrived = cluster.taker.raft.read(|state| state.offline_workers().next().unwrap().1.arrived());
+    assert_eq!((&arrived[&0][..], &arrived[&70][..]), (&[1..4][..], &[1..2, 3..4][..]));
     cluster.stop.stop().await;
 }
 
@@ -266,7 +303,7 @@ async fn results_of_another_cluster_are_refused_whoever_is_trusted_and_nobody_is
         let contents = units.iter().map(|(unit, _)| unit.chunk).collect();
         let (units, chunks): (Vec<Unit>, Vec<Bytes>) = units.into_iter().unzip();
         let last = units.len() as u64;
-        let results = Results { name: "plant-7".into(), first: 1, last, units };
+        let results = Results { name: "plant-7".into(), numbering: 0, first: 1, last, units };
         write_bundle_of(of, &path, &key, contents, Body::Results(results), &chunks);
     };
     let refused = async |told: &str| {

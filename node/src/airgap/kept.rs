@@ -16,8 +16,9 @@ use serde::{Deserialize, Serialize};
 
 use super::archive::ArchiveWriter;
 use super::encryption::{Recipient, Sink};
-use super::manifest::{Body, Manifest, Results, UNITS_PER_BUNDLE_MAX, Unit};
+use super::manifest::{Arrived, Body, Manifest, Results, UNITS_PER_BUNDLE_MAX, Unit};
 use super::{BundleError, at, locked, medium};
+use crate::clock::wall_ms;
 use crate::durable_file::{self, Readers};
 
 const BUNDLES: &str = "bundles.json";
@@ -32,6 +33,10 @@ pub struct Kept {
 /// Which bundles were written.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bundles {
+    /// What these numbers are called, so that nobody takes them for those of a directory that was lost; 0 where an earlier
+    /// release began them.
+    #[serde(default)]
+    numbering: u64,
     /// For bundle 1, 2, ..., the number of the last unit in it.
     ends: Vec<u64>,
     /// The numbers of those that arrived, as far as the cluster said.
@@ -43,6 +48,12 @@ impl Bundles {
     #[must_use]
     pub fn count(&self) -> u64 {
         self.ends.len() as u64
+    }
+
+    /// What their numbers are called.
+    #[must_use]
+    pub fn numbering(&self) -> u64 {
+        self.numbering
     }
 
     /// How many of them are not known to have arrived.
@@ -187,6 +198,9 @@ impl Kept {
         let news: Vec<u64> = self.numbers()?.into_iter().filter(|number| *number > reached).collect();
         let taken = news.get(..news.len().min(UNITS_PER_BUNDLE_MAX)).unwrap_or_default();
         let mut bundles = before.clone();
+        if bundles.numbering == 0 && bundles.ends.is_empty() {
+            bundles.numbering = new_numbering(wall_ms());
+        }
         bundles.ends.extend(taken.last());
         let last = bundles.count();
         let mut first = if taken.is_empty() { last + 1 } else { last };
@@ -231,7 +245,7 @@ impl Kept {
         };
         // First the number, then the file: a number whose file is missing is noticed, one that two files have is not.
         self.save(&bundles)?;
-        let results = Results { name, first, last, units };
+        let results = Results { name, numbering: bundles.numbering, first, last, units };
         let contents = results.units.iter().map(|unit| unit.chunk).collect();
         let manifest = Manifest::new(cluster, made_at, contents, Body::Results(results));
         if let Err(error) = self.write_file(file, key, to, &manifest) {
@@ -264,16 +278,17 @@ impl Kept {
         })
     }
 
-    /// Notes which bundles the cluster has, and removes the chunks that were in them; of orders that are not among the
-    /// `open` ones any more, nothing stays.
+    /// Notes which bundles of this numbering the cluster has, and removes the chunks that were in them; of orders that are
+    /// not among the `open` ones any more, nothing stays.
     ///
     /// # Errors
     /// [`BundleError`].
-    pub fn arrived(&self, arrived: &[Range<u64>], open: &BTreeSet<JobId>) -> Result<(), BundleError> {
+    pub fn arrived(&self, arrived: &Arrived, open: &BTreeSet<JobId>) -> Result<(), BundleError> {
         let _lock = locked(&self.path)?;
         let mut bundles = self.bundles()?;
+        let arrived = arrived.of(bundles.numbering);
         let known = |range: &Range<u64>| range.start >= 1 && range.end <= bundles.count() + 1;
-        // A worker that lost its directory numbers anew: what the cluster has is then of other bundles.
+        // Numbers without a name may be of a directory that was lost: what the cluster has is then of other bundles.
         if !arrived.iter().all(known) {
             return Ok(());
         }
@@ -323,6 +338,13 @@ impl Kept {
     fn unit_path(&self, number: u64) -> PathBuf {
         self.path.join("units").join(format!("{number:012}.json"))
     }
+}
+
+/// A name for a numbering that begins now: the later the higher, as far as the clock is right, and by chance another where it
+/// is not.
+fn new_numbering(now_ms: u64) -> u64 {
+    let seconds = (now_ms / 1_000).clamp(1, u64::from(u32::MAX) - 1);
+    (seconds << 8) | u64::from(rand::random::<u8>())
 }
 
 /// Removes a file; one that is gone is no error.

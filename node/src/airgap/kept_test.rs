@@ -21,12 +21,22 @@ pub(crate) fn add(kept: &Kept, at: u64) {
     kept.add(&unit(5, at * 10, at * 10 + 10, chunk.as_bytes()), chunk.as_bytes()).unwrap();
 }
 
+fn manifest_of(file: &Path) -> Manifest {
+    open(file, None, |_| Ok(())).unwrap().1
+}
+
 /// Where the units of a bundle begin.
 fn starts(file: &Path) -> Vec<u64> {
     let (reader, manifest) = open(file, None, |_| Ok(())).unwrap();
     reader.contents::<BundleError>(&manifest.contents, |_, _| Ok(())).unwrap();
     let Body::Results(results) = manifest.body else { panic!("no results") };
     results.units.iter().map(|unit| unit.unit.start).collect()
+}
+
+/// What a cluster says that has these bundles of the numbering in use.
+fn of(kept: &Kept, ranges: &[Range<u64>]) -> Arrived {
+    let numbered = BTreeMap::from([(kept.bundles().unwrap().numbering(), ranges.to_vec())]);
+    Arrived { worker: Identity::from_secret([3; 32]).peer_id(), bundles: Vec::new(), numbered }
 }
 
 #[test]
@@ -110,18 +120,63 @@ fn what_has_arrived_is_let_go_and_what_is_missing_can_be_written_again() {
         kept.write(&file(&at.to_string()), Which::New, &key, None, said()).unwrap();
     }
     let open = BTreeSet::from([JobId(5)]);
-    kept.arrived(std::slice::from_ref(&(9..12)), &open).unwrap();
+    kept.arrived(&of(&kept, &[9..12]), &open).unwrap();
     assert_eq!(kept.bundles().unwrap().underway(), 3, "bundles that were never written do not count");
-    kept.arrived(&[1..2, 3..4], &open).unwrap();
+    kept.arrived(&of(&kept, &[1..2, 3..4]), &open).unwrap();
     assert_eq!((kept.bundles().unwrap().count(), kept.bundles().unwrap().underway()), (3, 1));
     assert_eq!(kept.chunk(Digest::of(b"chunk 0")).unwrap(), None);
     assert_eq!(kept.units().unwrap().len(), 3, "what is done stays known");
     let again = kept.write(&file("again"), Which::All, &key, None, said()).unwrap();
     assert_eq!((again.first, again.last, starts(&file("again"))), (2, 3, vec![10]));
-    kept.arrived(std::slice::from_ref(&(1..4)), &BTreeSet::new()).unwrap();
+    kept.arrived(&of(&kept, &[1..4]), &BTreeSet::new()).unwrap();
     assert_eq!(kept.units().unwrap().len(), 0, "nothing stays of what has ended");
     let none = kept.write(&file("none"), Which::All, &key, None, said()).unwrap();
     assert_eq!((none.first, none.last, none.units), (4, 3, 0));
     add(&kept, 7);
     assert!(kept.has_news().unwrap());
+}
+
+#[test]
+fn what_arrived_of_a_directory_that_was_lost_lets_nothing_of_the_new_one_go() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str| directory.path().join(name);
+    let key = Identity::from_secret([3; 32]);
+    let write = |kept: &Kept, at: u64, name: &str| {
+        add(kept, at);
+        kept.write(&file(name), Which::New, &key, None, said()).unwrap();
+    };
+    let open = BTreeSet::from([JobId(5)]);
+    let first = with_units(directory.path(), 0);
+    (0..2).for_each(|at| write(&first, at, &format!("first-{at}")));
+    let mut arrived = of(&first, &[1..3]);
+    arrived.bundles = vec![1..3];
+    std::fs::remove_dir_all(directory.path().join("results")).unwrap();
+    let second = with_units(directory.path(), 0);
+    (2..4).for_each(|at| write(&second, at, &format!("second-{at}")));
+    // Two that began within a second may by chance be called the same; that is no matter of this test.
+    if second.bundles().unwrap().numbering() != *arrived.numbered.first_key_value().unwrap().0 {
+        second.arrived(&arrived, &open).unwrap();
+        assert_eq!(second.bundles().unwrap().underway(), 2);
+        assert!(second.chunk(Digest::of(b"chunk 2")).unwrap().is_some(), "it has not arrived");
+    }
+    let Body::Results(results) = manifest_of(&file("second-2")).body else { panic!("no results") };
+    assert_eq!((results.numbering, results.first), (second.bundles().unwrap().numbering(), 1));
+    second.arrived(&of(&second, &[1..2]), &open).unwrap();
+    assert_eq!(second.chunk(Digest::of(b"chunk 2")).unwrap(), None);
+    assert!(second.chunk(Digest::of(b"chunk 3")).unwrap().is_some());
+}
+
+#[test]
+fn numbers_that_an_earlier_release_began_go_on_without_a_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let (kept, key) = (with_units(directory.path(), 1), Identity::from_secret([3; 32]));
+    std::fs::write(kept.path.join(BUNDLES), br#"{"ends":[1],"arrived":[]}"#).unwrap();
+    add(&kept, 1);
+    let file = directory.path().join("2");
+    let written = kept.write(&file, Which::New, &key, None, said()).unwrap();
+    assert_eq!((written.last, kept.bundles().unwrap().numbering()), (2, 0));
+    assert!(!String::from_utf8_lossy(&manifest_of(&file).to_bytes()).contains("numbering"));
+    let arrived = Arrived { worker: key.peer_id(), bundles: vec![1..3], numbered: BTreeMap::new() };
+    kept.arrived(&arrived, &BTreeSet::from([JobId(5)])).unwrap();
+    assert_eq!(kept.bundles().unwrap().underway(), 0);
 }

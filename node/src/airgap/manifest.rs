@@ -4,14 +4,14 @@
 //! who may give orders from now on, and which results have arrived; each is whole, so that only the newest matters. *Results* go back, each unit
 //! once, in bundles that are numbered.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::ops::Range;
 use std::str::FromStr;
 
 use pentora_p2p::PeerId;
 use pentora_raft::command::{Author, NewRule, UnitRange};
-use pentora_raft::state::{Counts, JobLimits, Partition, Priority, Remarks};
+use pentora_raft::state::{BUNDLE_NUMBER_MAX, Counts, JobLimits, NUMBERING_MAX, Partition, Priority, Remarks};
 use pentora_raft::{Digest, JobId};
 use pentora_scanner::finding::plain_text;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -175,6 +175,21 @@ pub struct Arrived {
     pub worker: PeerId,
     /// Their numbers.
     pub bundles: Vec<Range<u64>>,
+    /// Those of numberings that have a name, by it: a worker that lost its results counts from 1 again, under another name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub numbered: BTreeMap<u64, Vec<Range<u64>>>,
+}
+
+impl Arrived {
+    /// The numbers of one numbering; 0 is the one without a name.
+    #[must_use]
+    pub fn of(&self, numbering: u64) -> &[Range<u64>] {
+        if numbering == 0 {
+            &self.bundles
+        } else {
+            self.numbered.get(&numbering).map(Vec::as_slice).unwrap_or_default()
+        }
+    }
 }
 
 /// What a worker without a network has found.
@@ -182,12 +197,21 @@ pub struct Arrived {
 pub struct Results {
     /// What the worker is called.
     pub name: String,
+    /// The name of the numbering that its numbers are of; 0, which is not written, for that of releases that named none.
+    #[serde(default, skip_serializing_if = "is_unnamed")]
+    pub numbering: u64,
     /// The number of the first bundle whose results are in it.
     pub first: u64,
     /// The number of the last, its own; below `first` where nothing is new.
     pub last: u64,
     /// What was scanned.
     pub units: Vec<Unit>,
+}
+
+/// Serde hands over a reference.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "that is how serde calls it")]
+const fn is_unnamed(numbering: &u64) -> bool {
+    *numbering == 0
 }
 
 /// A finished unit.
@@ -297,7 +321,10 @@ impl Manifest {
                 let sizes = |unit: &Unit| self.contents.contains(&unit.chunk);
                 match () {
                     () if !numbered || (holds_none && !results.units.is_empty()) => Err("its numbers make no sense"),
-                    () if results.last == u64::MAX => Err("its numbers make no sense"),
+                    () if results.first > BUNDLE_NUMBER_MAX || results.last > BUNDLE_NUMBER_MAX => {
+                        Err("its numbers are higher than any can be")
+                    }
+                    () if results.numbering > NUMBERING_MAX => Err("its numbering has no name that can be"),
                     () if results.units.len() <= UNITS_PER_BUNDLE_MAX && results.units.iter().all(sizes) => Ok(()),
                     () => Err("it holds too many units, or their sizes are not those of the contents"),
                 }
@@ -348,7 +375,7 @@ pub(crate) mod tests {
 
     fn results(first: u64, last: u64, units: Vec<Unit>) -> Manifest {
         let contents = units.iter().map(|unit| unit.chunk).collect();
-        let results = Results { name: "plant-7".into(), first, last, units };
+        let results = Results { name: "plant-7".into(), numbering: 0, first, last, units };
         Manifest::new("c".into(), "2025-07-10T12:00:00Z".into(), contents, Body::Results(results))
     }
 
@@ -376,7 +403,15 @@ pub(crate) mod tests {
         let bare = Manifest { contents: Vec::new(), ..good.clone() };
         let twice = Manifest { contents: vec![good.contents[0]; 2], ..good.clone() };
         let longer = Manifest { contents: vec![Content { bytes: 9, ..good.contents[0] }], ..good.clone() };
-        let numbers = [(0, 1), (3, 1), (2, 1), (1, u64::MAX)];
+        let numbers = [
+            (0, 1),
+            (3, 1),
+            (2, 1),
+            (1, u64::MAX),
+            (1, u64::MAX - 1),
+            (1, BUNDLE_NUMBER_MAX + 1),
+            (u64::MAX, u64::MAX - 1),
+        ];
         let numbers = numbers.map(|(first, last)| results(first, last, vec![unit(1, 0, 5, b"a")]));
         for bad in [bare, twice, longer].into_iter().chain(numbers) {
             assert!(matches!(Manifest::parse(&bad.to_bytes()), Err(ManifestError::Contradiction(_))), "{bad:?}");

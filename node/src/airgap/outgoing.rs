@@ -116,7 +116,8 @@ fn orders_of(state: &State, revision: u64, what: What) -> (Orders, BTreeMap<Dige
     let members = state.nodes().filter(|(_, node)| node.may_vote()).filter_map(|(_, node)| node.info.peer.parse().ok());
     let arrived = |worker: &pentora_raft::state::OfflineWorker| {
         let key: PeerId = worker.peer.parse().ok()?;
-        Some(Arrived { worker: key, bundles: worker.bundles.iter().collect() })
+        let mut numbered = worker.arrived();
+        Some(Arrived { worker: key, bundles: numbered.remove(&0).unwrap_or_default(), numbered })
     };
     let orders = Orders {
         revision,

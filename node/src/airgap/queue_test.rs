@@ -1,5 +1,6 @@
 //! Orders that are taken in, and those that are refused with nothing changed.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 
@@ -67,7 +68,11 @@ fn bundle_to(
         orders,
         rules: Vec::new(),
         feeds: Some(feed.into_iter().map(|feed| Feed { kind: "cve".into(), digest: Digest::of(feed) }).collect()),
-        arrived: vec![Arrived { worker: key.peer_id(), bundles: std::iter::once(1..3).collect() }],
+        arrived: vec![Arrived {
+            worker: key.peer_id(),
+            bundles: std::iter::once(1..3).collect(),
+            numbered: BTreeMap::new(),
+        }],
         recipient,
         former: Vec::new(),
     };

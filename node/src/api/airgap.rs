@@ -36,7 +36,7 @@ use super::whose::Whose;
 use super::{ApiError, Node};
 use crate::airgap::archive::ArchiveError;
 use crate::airgap::encryption::{ClusterKey, EncryptionError, PURPOSE};
-use crate::airgap::incoming::{NotTaken, Taker, numbers};
+use crate::airgap::incoming::{NotTaken, Taker, missing};
 use crate::airgap::job_record::{self, NoRecord};
 use crate::airgap::outgoing::{self, What};
 use crate::airgap::{BundleError, medium};
@@ -293,8 +293,8 @@ pub(super) async fn workers(
         key: worker.peer.clone(),
         since: rfc3339(worker.since_ms),
         last_import: (worker.imported_at_ms > 0).then(|| rfc3339(worker.imported_at_ms)),
-        last_bundle: worker.last,
-        missing_bundles: worker.missing().map(|range| numbers(&range)).collect(),
+        last_bundle: worker.last_number(),
+        missing_bundles: missing(worker),
     };
     let page = node.raft.read(|state| {
         let workers = state.offline_workers().map(|(id, worker)| (rising(id), worker));

@@ -120,13 +120,14 @@ impl Operation {
             .parameter_in(ParameterIn::Header)
             .description(Some(
                 "Of a stream: the `id` that was read last, from whatever node; goes before `after`. One that is ahead of the \
-                 cluster's log is 409, `event_ahead`; one that this node does not come to within five seconds 503, `behind`.",
+                 cluster's log is 409, `event_ahead`; one that this node does not come to within five seconds 503, `behind`; one \
+                 behind which the cluster's own events are kept no more 410, `events_gone`.",
             ))
             .schema(Some(string()))
             .build();
         self.query.push(last);
         let over = "Of a stream: there is nothing behind that, and there will not be.";
-        self.answer(204, ResponseBuilder::new().description(over)).refuses(&[409])
+        self.answer(204, ResponseBuilder::new().description(over)).refuses(&[409, 410])
     }
 
     /// It answers with nothing where whoever asks has it already.

@@ -9,6 +9,7 @@ use pentora_raft::Digest;
 use pentora_raft::command::Author;
 use serde::Deserialize;
 
+use super::shapes::Shaped;
 use super::texts::field_with_secret;
 use super::{ApiError, Node};
 use crate::document::{ScanAccepted, ScanRequest};
@@ -117,7 +118,9 @@ pub(super) fn read_json<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T
             format!("{field} has the secret of a token in it, which others would read: is it meant for --token-file?");
         return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_request", detail));
     }
-    serde_json::from_slice(body).map_err(malformed)
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let read = T::deserialize(Shaped(&mut reader)).and_then(|read| reader.end().map(|()| read));
+    read.map_err(malformed)
 }
 
 /// Whether a body has more values than may be. Looked at before anything is made of it: a value in memory is many times what `"",` is.
@@ -141,6 +144,16 @@ fn has_too_many(body: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_body_is_an_object_and_ends_with_it() {
+        let read =
+            |body: &str| read_json::<ScanRequest>(body.as_bytes()).map_err(|error| error.into_response().status());
+        read(r#"{"targets":["10.77.0.1"]}"#).unwrap();
+        for body in [r#"[["10.77.0.1"],null,[],null,null,"1"]"#, r#"{"targets":["10.77.0.1"]}{}"#, "null", "1", ""] {
+            assert_eq!(read(body).unwrap_err(), StatusCode::BAD_REQUEST, "{body}");
+        }
+    }
 
     #[test]
     fn a_body_of_more_values_than_may_be_is_refused_before_one_of_them_is_made_and_a_long_text_is_not() {

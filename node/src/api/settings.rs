@@ -45,11 +45,29 @@ fn changed(before: Settings, change: SettingsChange) -> Result<Settings, String>
     let settings = Settings {
         heartbeat_ms: change.heartbeat_ms.unwrap_or(before.heartbeat_ms),
         grace_ms: change.grace_ms.unwrap_or(before.grace_ms),
-        failure: word("failure_action", change.failure_action, before.failure, &FAILURES, FailureAction::name)?,
+        failure: word(
+            "coordinator.worker_failure.action (failure_action)",
+            change.failure_action,
+            before.failure,
+            &FAILURES,
+            FailureAction::name,
+        )?,
         max_attempts: change.max_attempts.unwrap_or(before.max_attempts),
-        backoff: word("backoff", change.backoff, before.backoff, &BACKOFFS, Backoff::name)?,
+        backoff: word(
+            "coordinator.job_retry.backoff (backoff)",
+            change.backoff,
+            before.backoff,
+            &BACKOFFS,
+            Backoff::name,
+        )?,
         attempt_ms: change.attempt_ms.unwrap_or(before.attempt_ms),
-        preference: word("strategy", change.strategy, before.preference, &PREFERENCES, Preference::name)?,
+        preference: word(
+            "coordinator.load_balancing.strategy (strategy)",
+            change.strategy,
+            before.preference,
+            &PREFERENCES,
+            Preference::name,
+        )?,
         queue_depth: change.max_queue_depth.unwrap_or(before.queue_depth),
         max_load_thousandths: change.worker_max_load.map_or(before.max_load_thousandths, thousandths),
     };
@@ -99,6 +117,19 @@ mod tests {
         assert_eq!(after, expected);
         let document = document_of(&after, true);
         assert_eq!((document.backoff.as_str(), document.worker_max_load), ("fixed", 0.5));
+        for (change, key) in [
+            (
+                SettingsChange { failure_action: Some("x".into()), ..Default::default() },
+                "coordinator.worker_failure.action ",
+            ),
+            (SettingsChange { backoff: Some("x".into()), ..Default::default() }, "coordinator.job_retry.backoff "),
+            (SettingsChange { max_attempts: Some(0), ..Default::default() }, "coordinator.job_retry.max_attempts "),
+            (SettingsChange { max_queue_depth: Some(0), ..Default::default() }, "thresholds.max_queue_depth "),
+            (SettingsChange { worker_max_load: Some(f64::INFINITY), ..Default::default() }, "worker_max_load "),
+        ] {
+            let error = changed(before.clone(), change).unwrap_err();
+            assert!(error.contains(key), "{error}");
+        }
         for (change, part) in [
             (SettingsChange { strategy: Some("best".into()), ..Default::default() }, "round_robin, least_loaded"),
             (SettingsChange { grace_ms: Some(1), ..Default::default() }, "two heartbeats"),

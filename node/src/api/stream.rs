@@ -15,7 +15,7 @@ use axum::extract::{Path, State};
 use axum::http::{Extensions, HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use pentora_raft::state::{EventPlace, Happening, PlacedEvent};
+use pentora_raft::state::{CLUSTER_EVENTS_KEPT_MAX, EventPlace, Happening, PlacedEvent};
 use pentora_raft::{JobId, Refusal};
 use tokio::sync::mpsc::{Sender, channel};
 use tokio::time::Instant;
@@ -110,6 +110,7 @@ async fn answer(
     }
     if !accepts.split(',').any(|kind| kind.trim().starts_with("text/event-stream")) {
         reached(&node, after).await?;
+        kept(&node, only, after)?;
         return Ok(Json(list(&node, only, after.unwrap_or(EventPlace::behind(0)), paging.limit)).into_response());
     }
     let last = headers.get("last-event-id").map(|id| id.to_str().unwrap_or("?")).filter(|id| !id.is_empty());
@@ -119,6 +120,7 @@ async fn answer(
     });
     let last = last.transpose()?.or(after);
     reached(&node, last).await?;
+    kept(&node, only, last)?;
     let now = || EventPlace::behind(*node.raft.watch_applied().borrow());
     // Of a job all is told, of the cluster what comes.
     let begin = || if only.is_some() { EventPlace::behind(0) } else { now() };
@@ -155,6 +157,18 @@ async fn reached(node: &Node, place: Option<EventPlace>) -> Result<(), ApiError>
     }
     // Without a majority nobody knows; what this node is still told may reach it.
     freshness::applied_here(node, index).await
+}
+
+/// Refuses to go on from a place behind which events of the cluster are kept no more: they would be missed in silence. Whoever
+/// begins, at 0, asks for what there is.
+fn kept(node: &Node, only: Option<JobId>, place: Option<EventPlace>) -> Result<(), ApiError> {
+    let Some(place) = place.filter(|place| place.index > 0 && only.is_none()) else { return Ok(()) };
+    let Some(first) = node.raft.read(|state| state.cluster_events_gone(place)) else { return Ok(()) };
+    let detail = format!(
+        "of the cluster's events the last {CLUSTER_EVENTS_KEPT_MAX} are kept, the first of them {first}, and some behind that id \
+         are gone: read the audit log for them, and begin with after=0 for all that is kept"
+    );
+    Err(ApiError::new(StatusCode::GONE, "events_gone", detail))
 }
 
 /// Why there is no stream for now.
@@ -284,6 +298,10 @@ impl Reader {
             withdrawn.borrow_and_update();
             // Revoked, rotated, over, or let in by a word that holds no more: who reads on has to show another.
             if self.shown.is_some_and(|shown| !shown.is_valid(&self.node)) {
+                return;
+            }
+            // One that fell so far behind is told so where it connects again.
+            if self.place.index > 0 && kept(&self.node, self.only, Some(self.place)).is_err() {
                 return;
             }
             let was_over = self.is_over();

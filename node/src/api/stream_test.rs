@@ -80,6 +80,33 @@ async fn a_place_that_the_log_never_came_to_is_refused_and_not_kept_in_silence()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_place_before_what_is_kept_is_refused_and_the_beginning_is_what_there_is() {
+    use pentora_raft::command::{Author, Command, NewRule, Rule, SiteRule};
+    use pentora_raft::state::CLUSTER_EVENTS_KEPT_MAX;
+    let node = TestNode::open().await;
+    let rule = |name: u64| {
+        let rule = Rule::Site(SiteRule { networks: vec!["10.9.0.0/16".parse().unwrap()] });
+        NewRule { name: format!("s{}", name % 2), rule, reason: name.to_string(), author: Author::default() }
+    };
+    let first = node.served.proposer.propose(Command::SetRule(Box::new(rule(0)))).await.unwrap().index;
+    let before = format!("/api/v1/events?after={first}");
+    assert_eq!(node.get(&before).await.status, 200);
+    for name in 1..=CLUSTER_EVENTS_KEPT_MAX {
+        node.served.proposer.propose(Command::SetRule(Box::new(rule(name)))).await.unwrap();
+    }
+    let stream = [("accept", "text/event-stream"), ("last-event-id", "1")];
+    let (listed, streamed) = (node.get(&before).await, node.ask(Method::GET, "/api/v1/events", &stream, "").await);
+    for answer in [listed, streamed] {
+        assert_eq!((answer.status, answer.problem().as_str()), (410, "events_gone"), "{}", answer.body);
+    }
+    let kept = node.get("/api/v1/events?after=0").await;
+    let from = kept.json()["items"][0]["index"].as_u64().unwrap();
+    assert_eq!((kept.status, from > first), (200, true));
+    assert_eq!(node.get(&format!("/api/v1/events?after={from}")).await.status, 200);
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn readers_of_streams_have_places_which_they_give_back() {
     let node = TestNode::open().await;
     let open = async || {

@@ -216,8 +216,8 @@ impl Station {
             desk.note("feeds", taken);
             let open: BTreeSet<JobId> = orders.orders.iter().map(|order| order.job).collect();
             for arrived in orders.arrived.iter().filter(|arrived| arrived.worker == self.key.peer_id()) {
-                let (kept, bundles, open) = (self.kept.clone(), arrived.bundles.clone(), open.clone());
-                let noted = tokio::task::spawn_blocking(move || kept.arrived(&bundles, &open)).await;
+                let (kept, arrived, open) = (self.kept.clone(), arrived.clone(), open.clone());
+                let noted = tokio::task::spawn_blocking(move || kept.arrived(&arrived, &open)).await;
                 let noted = noted.map_err(|error| error.to_string());
                 desk.note("results", noted.and_then(|noted| noted.map_err(|error| error.to_string())));
             }

@@ -67,8 +67,9 @@ fn changes(texts: &[String]) -> Result<SettingsChange, Failure> {
             STRATEGY => change.strategy = Some(value.to_owned()),
             DEPTH => change.max_queue_depth = Some(count()?),
             LOAD => {
-                let share = value.parse::<f64>().map_err(|_not_a_number| wrong("it is not a number"))?;
-                change.worker_max_load = Some(share);
+                // JSON has no infinity and no NaN: they would travel as nothing said.
+                let share = value.parse::<f64>().ok().filter(|share| *share > 0.0 && *share <= 1.0);
+                change.worker_max_load = Some(share.ok_or_else(|| wrong("it is not a number above 0 and up to 1"))?);
             }
             _ => return Err(wrong("there is no such key")),
         }
@@ -136,6 +137,10 @@ mod tests {
         let lines: Vec<String> = printed.lines().map(str::to_owned).collect();
         let change = changes(&lines).unwrap();
         assert_eq!((change.grace_ms, change.worker_max_load), (Some(15_000), Some(0.8)));
+        for share in ["NaN", "inf", "-inf", "1e999", "0", "-0.5", "1.5", "x"] {
+            let failure = changes(&[format!("{LOAD}={share}")]).unwrap_err();
+            assert!(failure.what.contains(LOAD) && failure.what.contains("above 0 and up to 1"), "{failure}");
+        }
         for (slip, part) in [("a=b", "no such key"), ("x", "no ="), ("workers.heartbeat_interval=5", "lacks a unit")] {
             let failure = changes(&[slip.to_owned()]).unwrap_err();
             assert!(failure.exit == ExitCode::Usage && failure.what.contains(part), "{failure}");

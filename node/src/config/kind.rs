@@ -173,6 +173,29 @@ impl Kind {
         }
     }
 
+    /// What is wrong with each item of a value that takes several, by its place in the list.
+    pub(super) fn check_items(self, raw: &Raw) -> Vec<(usize, String)> {
+        let items: Vec<&str> = match (self, raw) {
+            (Self::Windows, Raw::Text(text)) => vec![text.trim()],
+            (
+                Self::Labels
+                | Self::Peers
+                | Self::Hosts
+                | Self::Coordinators
+                | Self::Urls
+                | Self::Networks
+                | Self::Targets
+                | Self::Windows
+                | Self::Keys
+                | Self::Roles,
+                _,
+            ) => raw.items().collect(),
+            _ => return Vec::new(),
+        };
+        let wrong = |item: &str| self.check(&Raw::List(vec![item.to_owned()])).err();
+        items.into_iter().enumerate().filter_map(|(at, item)| Some((at, wrong(item)?))).collect()
+    }
+
     /// Kinds that take a single scalar.
     fn check_text(self, text: &str) -> Result<Checked, String> {
         match self {

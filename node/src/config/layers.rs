@@ -83,7 +83,7 @@ pub(super) fn stack(
     }
     for key in KEYS.iter().filter(|key| purpose.reads(key.path)) {
         if let Some(setting) = from_env(key, env) {
-            put(&mut settings, issues, key, setting);
+            put(&mut settings, issues, key, setting, &[]);
         }
     }
     if let Some(root) = &roots.noted {
@@ -97,7 +97,7 @@ pub(super) fn stack(
     for flag in flags {
         if let Some(key) = find(flag.key) {
             let setting = Setting { raw: flag.value.clone(), origin: Origin::Flag(flag.flag.to_owned()) };
-            put(&mut settings, issues, key, setting);
+            put(&mut settings, issues, key, setting, &[]);
         }
     }
     settings
@@ -113,13 +113,20 @@ fn from_env(key: &Key, env: &BTreeMap<String, String>) -> Option<Setting> {
     names.find_map(set)
 }
 
-/// Stores a setting unless its key is refused or its value is of the wrong kind.
-fn put(settings: &mut Settings, issues: &mut Vec<ConfigIssue>, key: &'static Key, setting: Setting) {
-    match key.kind.check(&setting.raw) {
-        Ok(_) => {
-            settings.insert(key.path, setting);
-        }
-        Err(message) => issues.push(ConfigIssue { origin: setting.origin, key: Some(key.path.to_owned()), message }),
+/// Stores a setting unless its key is refused or its value is of the wrong kind. Of a list each item that is wrong is told, at
+/// its own place of `places`, where it has one.
+fn put(settings: &mut Settings, issues: &mut Vec<ConfigIssue>, key: &'static Key, setting: Setting, places: &[Origin]) {
+    let Err(message) = key.kind.check(&setting.raw) else {
+        settings.insert(key.path, setting);
+        return;
+    };
+    let told = issues.len();
+    for (at, message) in key.kind.check_items(&setting.raw) {
+        let origin = places.get(at).unwrap_or(&setting.origin).clone();
+        issues.push(ConfigIssue { origin, key: Some(key.path.to_owned()), message });
+    }
+    if issues.len() == told {
+        issues.push(ConfigIssue { origin: setting.origin, key: Some(key.path.to_owned()), message });
     }
 }
 
@@ -174,8 +181,14 @@ impl FileLayer<'_> {
                 return self.issue(origin, Some(key.path), "takes a value, not a mapping of keys".to_owned());
             }
         };
+        let place = |node: &Node| (self.origin)(node.position.clone());
+        let places: Vec<Origin> = match &node.value {
+            Value::List(items) => items.iter().map(place).collect(),
+            Value::Map(entries) => entries.iter().map(|entry| place(&entry.node)).collect(),
+            Value::Null | Value::Scalar(_) => Vec::new(),
+        };
         if let Some(raw) = raw {
-            put(self.settings, self.issues, key, Setting { raw, origin });
+            put(self.settings, self.issues, key, Setting { raw, origin }, &places);
         }
     }
 
@@ -338,6 +351,23 @@ mod tests {
         ] {
             assert_eq!(run(text, &[], &[]).1, [expected], "{text:?}");
         }
+    }
+
+    #[test]
+    fn each_item_of_a_list_that_is_wrong_is_told_where_it_stands() {
+        let text = "worker:\n  tags: [\"-a\", b, \"c d\"]\n  network_access:\n    - 10.0.0.0/8\n    - 10.0.0.0/40\n    - bogus\n  exclude:\n    - 10.0.0.0/33\n    - 10.0.0.1\n    - \"*\"\n";
+        let (settings, issues) = run(text, &[], &[]);
+        let places: Vec<&str> = issues.iter().map(|issue| issue.split(": ").next().unwrap()).collect();
+        assert_eq!(
+            places,
+            ["p.yaml:2:10", "p.yaml:2:19", "p.yaml:5:7", "p.yaml:6:7", "p.yaml:8:7", "p.yaml:10:7"],
+            "{issues:?}"
+        );
+        assert!(issues[3].contains("worker.network_access: `bogus`"), "{issues:?}");
+        assert!(!settings.contains_key("worker.exclude"));
+        let (_, issues) = run("", &[("PENTORA_WORKER_TAGS", "-a,b,-c")], &[]);
+        assert_eq!(issues.len(), 2, "{issues:?}");
+        assert!(issues[1].contains("PENTORA_WORKER_TAGS: worker.tags: `-c`"), "{issues:?}");
     }
 
     #[test]

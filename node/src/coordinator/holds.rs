@@ -13,15 +13,21 @@ use pentora_raft::command::{Command, LeaseRef, SpecRef};
 use pentora_raft::state::{JobStatus, RulesMark};
 use pentora_raft::{JobId, Raft, State};
 use pentora_scanner::spec::ScanSpec;
+use pentora_scanner::target::TargetSet;
 use tokio::task::JoinSet;
 
 use super::budgets::Budgets;
+use crate::exclusions;
 use crate::policy::Policy;
 use crate::results::Exchange;
 use crate::spec;
 
 /// How long nodes get to hand in what they had found when a window closed: it has to be written by two of them.
 const HAND_IN: Duration = Duration::from_secs(3);
+/// How long names are looked up before a job goes on without their addresses. Ours: a resolver that answers does so by then.
+const LOOKED_UP_WITHIN: Duration = Duration::from_secs(3);
+/// Jobs whose names are looked up at once.
+const LOOKED_UP_AT_ONCE: usize = 16;
 /// Specs that are fetched at once.
 const FETCHED_AT_ONCE: usize = 4;
 
@@ -31,6 +37,14 @@ pub(super) struct Holds {
     specs: BTreeMap<JobId, Arc<ScanSpec>>,
     /// Whose spec is on its way.
     asked: BTreeSet<JobId>,
+    /// The addresses of the names that a job scans, by this node's resolver, where rules have hours.
+    addresses: BTreeMap<JobId, TargetSet>,
+    /// Jobs that wait for theirs.
+    awaiting: BTreeSet<JobId>,
+    /// Those of them whose names are being looked up.
+    asked_names: BTreeSet<JobId>,
+    /// These look-ups; they end with this.
+    looking_up: JoinSet<(JobId, TargetSet)>,
     /// Reads of specs that are in chunks; they end with this.
     coming: JoinSet<(JobId, Option<ScanSpec>)>,
     /// The rules that the jobs in `looked` were held against, with those of them that have hours and whether they held.
@@ -62,6 +76,10 @@ impl Default for Holds {
         Self {
             specs: BTreeMap::new(),
             asked: BTreeSet::new(),
+            addresses: BTreeMap::new(),
+            awaiting: BTreeSet::new(),
+            asked_names: BTreeSet::new(),
+            looking_up: JoinSet::new(),
             coming: JoinSet::new(),
             rules: None,
             held_at: Vec::new(),
@@ -82,8 +100,10 @@ impl Holds {
         raft.read(|state| {
             self.renew(state, now_ms);
             let due = self.specs.iter().filter(|(job, _)| !self.looked.contains(job));
-            let due: Vec<(JobId, Arc<ScanSpec>)> = due.map(|(job, spec)| (*job, Arc::clone(spec))).collect();
-            let verdicts = verdicts(state, due.iter().map(|(job, spec)| (*job, spec.as_ref())), now_ms);
+            let mut due: Vec<(JobId, Arc<ScanSpec>)> = due.map(|(job, spec)| (*job, Arc::clone(spec))).collect();
+            due.retain(|(job, spec)| !self.awaits_names(*job, spec));
+            let due = due.iter().map(|(job, spec)| (*job, spec.as_ref()));
+            let verdicts = verdicts(state, due, &self.addresses, now_ms);
             let mut commands = Vec::new();
             for (job, verdict) in verdicts {
                 let (is_held, is_out) = (state.hold(job).is_some(), state.job_leases(job).next().is_some());
@@ -119,9 +139,31 @@ impl Holds {
         self.loosened.clear();
     }
 
-    /// Whether a job's time is over and nodes hand in what they have of it.
+    /// Whether nothing more of a job is given out for now: its time is over and nodes hand in what they have of it, or its names
+    /// are being looked up.
     pub(super) fn is_closing(&self, job: JobId) -> bool {
-        self.closing.contains_key(&job)
+        self.closing.contains_key(&job) || self.awaiting.contains(&job)
+    }
+
+    /// Whether a job scans names whose addresses are not known yet and which rules that have hours may close. They are looked up
+    /// beside the rounds, once for each job.
+    fn awaits_names(&mut self, job: JobId, spec: &Arc<ScanSpec>) -> bool {
+        let has_names = || spec.partitions.iter().any(|targets| targets.names().len() > 0);
+        if self.held_at.is_empty() || self.addresses.contains_key(&job) || !has_names() {
+            self.awaiting.remove(&job);
+            return false;
+        }
+        self.awaiting.insert(job);
+        if self.asked_names.len() < LOOKED_UP_AT_ONCE && self.asked_names.insert(job) {
+            let spec = Arc::clone(spec);
+            self.looking_up.spawn(async move {
+                let looking_up = tokio::task::spawn_blocking(move || addresses_of(&spec));
+                let found = tokio::time::timeout(LOOKED_UP_WITHIN, looking_up).await;
+                // What a resolver does not say is held against the rules where it is scanned.
+                (job, found.ok().and_then(Result::ok).unwrap_or_default())
+            });
+        }
+        true
     }
 
     /// Whether nodes may still hand in what they had found of a job whose time is over.
@@ -151,6 +193,16 @@ impl Holds {
 
     /// Reads the specs of jobs that are new, and forgets those of jobs that are over.
     fn learn(&mut self, raft: &Raft, exchange: &Exchange) {
+        while let Some(found) = self.looking_up.try_join_next() {
+            match found {
+                Ok((job, addresses)) => {
+                    self.asked_names.remove(&job);
+                    self.awaiting.remove(&job);
+                    self.addresses.insert(job, addresses);
+                }
+                Err(_) => self.asked_names.clear(),
+            }
+        }
         while let Some(read) = self.coming.try_join_next() {
             let Ok((job, spec)) = read else {
                 // Which one broke is not known: whatever is still on its way is only read twice.
@@ -174,6 +226,8 @@ impl Holds {
         self.specs.retain(|job, _| open.contains(job));
         self.is_stale |= self.specs.len() != known;
         self.looked.retain(|job| open.contains(job));
+        self.addresses.retain(|job, _| open.contains(job));
+        self.awaiting.retain(|job| open.contains(job));
         self.closing.retain(|job, _| open.contains(job));
         for (job, kept) in unknown {
             match kept {
@@ -194,8 +248,21 @@ impl Holds {
     }
 }
 
-/// What the rules say of each of these jobs at an instant, but for those that a person paused.
-fn verdicts<'a>(state: &State, jobs: impl Iterator<Item = (JobId, &'a ScanSpec)>, at_ms: u64) -> Vec<(JobId, Verdict)> {
+/// The addresses of the names that a job scans, without those that it leaves out. Looks names up.
+fn addresses_of(spec: &ScanSpec) -> TargetSet {
+    let mut all = TargetSet::builder();
+    spec.partitions.iter().for_each(|targets| all.add_set(&exclusions::addresses_of(targets)));
+    all.build_uncounted().map(|all| all.exclude(&spec.exclude)).unwrap_or_default()
+}
+
+/// What the rules say of each of these jobs at an instant, with the addresses of the names that they scan, but for those that a
+/// person paused.
+fn verdicts<'a>(
+    state: &State,
+    jobs: impl Iterator<Item = (JobId, &'a ScanSpec)>,
+    addresses: &BTreeMap<JobId, TargetSet>,
+    at_ms: u64,
+) -> Vec<(JobId, Verdict)> {
     let mut policies: BTreeMap<&str, Policy> = BTreeMap::new();
     let mut verdicts = Vec::new();
     for (job, spec) in jobs {
@@ -207,7 +274,8 @@ fn verdicts<'a>(state: &State, jobs: impl Iterator<Item = (JobId, &'a ScanSpec)>
         let who = state.author(job).map_or("", |author| author.who.as_str());
         let policy = policies.entry(who).or_insert_with(|| Policy::of(state, who));
         let refused = spec.partitions.iter().find_map(|targets| policy.check(targets).err());
-        let closed = || spec.partitions.iter().find_map(|targets| policy.closed(targets, at_ms));
+        let all = || spec.partitions.iter().chain(addresses.get(&job));
+        let closed = || all().find_map(|targets| policy.closed(targets, at_ms));
         verdicts.push((
             job,
             match refused {
@@ -256,7 +324,7 @@ mod tests {
         };
         let author = Author { who: "ci".into(), from: String::new() };
         apply(&mut state, JOB.0, Command::SubmitAs { submission: Box::new(submission), author });
-        let look = |state: &State, at_ms| verdicts(state, [(JOB, &spec)].into_iter(), at_ms);
+        let look = |state: &State, at_ms| verdicts(state, [(JOB, &spec)].into_iter(), &BTreeMap::new(), at_ms);
         let looked = look(&state, 0);
         let [(JOB, Verdict::Refused(why))] = looked.as_slice() else { panic!("{looked:?}") };
         assert!(why.contains("203.0.113.7 is outside"), "{why}");
@@ -275,5 +343,37 @@ mod tests {
         apply(&mut state, 9, Command::HoldJob { job: JOB, hold: None });
         apply(&mut state, 10, Command::PauseJob { job: JOB, paused: true, reason: "me".into() });
         assert_eq!(look(&state, 10), [], "somebody paused it");
+    }
+    #[test]
+    fn a_name_is_closed_where_its_address_is() {
+        let mut state = State::default();
+        let spec = ScanSpec { partitions: vec!["plant.example".parse().unwrap()], ..ScanSpec::default() };
+        let submission = Submission {
+            spec: SpecRef::Inline(spec::encode(&spec)),
+            partitions: vec![Partition { target_count: 1, needs: Needs::default() }],
+            priority: Priority::Normal,
+            limits: JobLimits { max_attempts: 3, ..JobLimits::default() },
+            via: 1,
+            idempotency_key: None,
+            title: String::new(),
+            finished: Vec::new(),
+        };
+        let author = Author { who: "ci".into(), from: String::new() };
+        apply(&mut state, JOB.0, Command::SubmitAs { submission: Box::new(submission), author });
+        let rule = Rule::Window(WindowRule {
+            networks: vec!["10.77.0.0/16".parse().unwrap()],
+            when: When::Once { from_ms: 10, until_ms: 20 },
+            effect: WindowEffect::Blackout,
+        });
+        let new = NewRule { name: "freeze".into(), rule, reason: String::new(), author: Author::default() };
+        apply(&mut state, 8, Command::SetRule(Box::new(new)));
+        let look = |addresses: &str, at_ms| {
+            let addresses = BTreeMap::from([(JOB, addresses.parse().unwrap())]);
+            verdicts(&state, [(JOB, &spec)].into_iter(), &addresses, at_ms)
+        };
+        let closed = look("10.77.0.5,10.1.0.1", 10);
+        assert!(matches!(closed.as_slice(), [(JOB, Verdict::Closed(why))] if why.contains("`freeze`")), "{closed:?}");
+        assert_eq!(look("10.77.0.5", 20), [(JOB, Verdict::Allowed)]);
+        assert_eq!(look("10.1.0.1", 10), [(JOB, Verdict::Allowed)]);
     }
 }

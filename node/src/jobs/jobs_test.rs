@@ -1,6 +1,8 @@
 //! Requests: scope, exclusions, the split by networks, and refusals with their reasons.
 
-use pentora_raft::command::{NewLease, NewToken, NodeInfo, NodeRole, UnitKey};
+use pentora_raft::command::{
+    NewLease, NewRule, NewToken, NodeInfo, NodeRole, Rule, SiteRule, UnitKey, When, WindowEffect, WindowRule,
+};
 use pentora_raft::network::memory::Network;
 use pentora_raft::state::{FIRST_NODE, Priority, Share};
 use pentora_raft::store::Storage;
@@ -324,5 +326,40 @@ async fn a_spec_reads_back_and_one_too_large_for_the_log_is_kept_as_a_chunk() {
     assert_eq!(holders, [1]);
     let bytes = log.exchange.fetch(digest, &holders).await.unwrap();
     assert_eq!(spec::decode(&bytes).unwrap(), spec);
+    log.raft.shutdown().await;
+}
+
+/// A rule about this machine's own addresses, which `localhost` has.
+fn about_loopback(name: &str, rule: impl FnOnce(Vec<ipnet::IpNet>) -> Rule) -> Command {
+    let networks = ["127.0.0.0/8", "::1/128"].map(|net| net.parse().unwrap()).to_vec();
+    let (rule, author) = (rule(networks), Author::default());
+    Command::SetRule(Box::new(NewRule { name: name.into(), rule, reason: String::new(), author }))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_is_at_several_sites_where_its_address_is() {
+    let log = Log::start().await;
+    for site in ["berlin", "madrid"] {
+        let rule = about_loopback(site, |networks| Rule::Site(SiteRule { networks }));
+        log.proposer.propose(rule).await.unwrap();
+    }
+    let refused = prepare_for_any(request("localhost"), Author::default(), &log.raft).unwrap_err();
+    let RefusedRequest::Ambiguous { sites, .. } = &refused else { panic!("{refused}") };
+    assert_eq!(sites.as_slice(), ["berlin", "madrid"]);
+    let named = ScanRequest { site: Some("madrid".into()), ..request("localhost") };
+    prepare_for_any(named, Author::default(), &log.raft).unwrap();
+    log.raft.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_is_closed_by_the_rule_about_its_address_and_waits_where_it_may() {
+    let log = Log::start().await;
+    let when = When::Once { from_ms: 0, until_ms: u64::MAX };
+    let rule = |networks| Rule::Window(WindowRule { networks, when, effect: WindowEffect::Blackout });
+    log.proposer.propose(about_loopback("freeze", rule)).await.unwrap();
+    let refused = prepare_for_any(request("localhost"), Author::default(), &log.raft).unwrap_err();
+    assert!(matches!(&refused, RefusedRequest::Closed(closed) if closed.rule == "freeze"), "{refused}");
+    let waits = ScanRequest { wait_for_window: true, ..request("localhost") };
+    prepare_for_any(waits, Author::default(), &log.raft).unwrap();
     log.raft.shutdown().await;
 }

@@ -33,9 +33,9 @@ const DAYS_REST: [&str; 7] = ["day", "sday", "nesday", "rsday", "day", "urday", 
 pub fn at(when: &When, at_ms: u64) -> At {
     let within = match when {
         When::Once { from_ms, until_ms } => (*from_ms..*until_ms).contains(&at_ms),
-        When::Weekly(hours) => match TimeZone::get(&hours.zone) {
-            Ok(zone) => shows(hours, &zone, at_ms),
-            Err(_) => return At::Unknown,
+        When::Weekly(hours) => match crate::clock::zone(&hours.zone) {
+            Some(zone) => shows(hours, &zone, at_ms),
+            None => return At::Unknown,
         },
     };
     if within { At::Within } else { At::Outside }
@@ -67,7 +67,7 @@ pub fn next_change(when: &When, at_ms: u64) -> Option<u64> {
     match when {
         When::Once { from_ms, until_ms } => [*from_ms, *until_ms].into_iter().find(|change| *change > at_ms),
         When::Weekly(hours) => {
-            let zone = TimeZone::get(&hours.zone).ok()?;
+            let zone = crate::clock::zone(&hours.zone)?;
             let now = shows(hours, &zone, at_ms);
             let first = at_ms / MINUTE_MS + 1;
             let mut changes = (first..=first + AHEAD_MINUTES).map_while(|minute| minute.checked_mul(MINUTE_MS));
@@ -181,7 +181,7 @@ pub fn instant_of(text: &str, zone: Option<&str>) -> Result<u64, String> {
         .parse()
         .map_err(|_unread| format!("`{shown}` is no instant such as 2026-12-01T22:00 or 2026-12-01T21:00:00Z"))?;
     let zone = zone.ok_or_else(|| format!("`{shown}` has no zone: add one, or write it as 2026-12-01T21:00:00Z"))?;
-    let zone = TimeZone::get(zone).map_err(|_unknown| unknown_zone(zone))?;
+    let zone = crate::clock::zone(zone).ok_or_else(|| unknown_zone(zone))?;
     // A time that clocks leave out is the one after the gap; of one that they show twice it is the first.
     let stamp =
         zone.to_ambiguous_zoned(wall).compatible().map_err(|_outside| format!("`{shown}` is not in the calendar"))?;
@@ -193,7 +193,7 @@ pub fn instant_of(text: &str, zone: Option<&str>) -> Result<u64, String> {
 /// # Errors
 /// A sentence that names it.
 pub fn check_zone(zone: &str) -> Result<(), String> {
-    TimeZone::get(zone).map(drop).map_err(|_unknown| unknown_zone(zone))
+    crate::clock::zone(zone).map(drop).ok_or_else(|| unknown_zone(zone))
 }
 
 /// The beginning of a text as an error repeats it, on its line.
@@ -296,6 +296,22 @@ mod tests {
     }
 
     #[test]
+    fn zones_are_those_of_the_program_and_mean_the_same_on_each_machine() {
+        for zone in ["localtime", "posixrules", "LOCALTIME", "Factory", "Etc/Unknown", "local", ""] {
+            assert!(check_zone(zone).is_err(), "{zone}");
+            let hours = When::Weekly(Hours { zone: zone.into(), days: 1, from_minute: 0, until_minute: 1 });
+            assert_eq!((at(&hours, 5), next_change(&hours, 5)), (At::Unknown, None), "{zone}");
+        }
+        let bundled = jiff::tz::TimeZoneDatabase::bundled();
+        for (zone, wall) in [("Africa/Casablanca", "2027-01-25T01:00:00"), ("America/Havana", "2027-03-05T00:00:00")] {
+            let wall_time: jiff::civil::DateTime = wall.parse().unwrap();
+            let stamp = bundled.get(zone).unwrap().to_ambiguous_zoned(wall_time).compatible().unwrap().timestamp();
+            let expected = u64::try_from(stamp.as_millisecond()).unwrap();
+            assert_eq!(instant_of(wall, Some(zone)).unwrap(), expected, "{zone}");
+        }
+    }
+
+    #[test]
     fn words_are_read_and_written_and_slips_are_named() {
         for text in ["daily", "mon", "mon-fri", "mon-wed,fri,sun", "sat-sun"] {
             assert_eq!(days_words(days_of(text).unwrap()), text);
@@ -335,7 +351,7 @@ mod tests {
             prop_assume!(until_minute != from_minute);
             let hours = Hours { zone: zone.into(), days, from_minute, until_minute };
             let at_ms = ms("2025-01-01T00:00:00Z") + minute * MINUTE_MS;
-            let zoned = Timestamp::from_millisecond(i64::try_from(at_ms).unwrap()).unwrap().in_tz(zone).unwrap();
+            let zoned = Timestamp::from_millisecond(i64::try_from(at_ms).unwrap()).unwrap().to_zoned(crate::clock::zone(zone).unwrap());
             let length = (until_minute + 1_440 - from_minute - 1) % 1_440 + 1;
             let expected = (0..length).any(|more| {
                 // The civil minute that is `more` behind a beginning, on the day it falls on.

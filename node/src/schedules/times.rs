@@ -11,7 +11,7 @@
 use std::collections::BTreeSet;
 
 use jiff::civil::{Date, DateTime};
-use jiff::tz::{AmbiguousOffset, TimeZone, TimeZoneDatabase};
+use jiff::tz::{AmbiguousOffset, TimeZone};
 use jiff::{Span, Timestamp, Zoned};
 
 use super::cron::{Cron, CronError};
@@ -151,9 +151,7 @@ impl Iterator for Upcoming<'_> {
 
 /// A zone by its IANA name, from the rules that come with the program.
 fn find_zone(name: &str) -> Result<TimeZone, TimesError> {
-    let zone = if name.len() <= 64 { TimeZoneDatabase::bundled().get(name).ok() } else { None };
-    zone.filter(|zone| zone.iana_name().is_some())
-        .ok_or_else(|| TimesError::Zone { zone: name.chars().take(64).collect() })
+    crate::clock::zone(name).ok_or_else(|| TimesError::Zone { zone: name.chars().take(64).collect() })
 }
 
 #[cfg(test)]

@@ -650,4 +650,9 @@ fn what_happens_to_nodes_and_to_the_policy_is_told_once_among_the_events_of_jobs
     let kept = log.state.events_behind(EventPlace::behind(0), None, usize::MAX);
     let kept = kept.iter().filter(|it| it.place.job == NO_JOB).count() as u64;
     assert_eq!(kept, CLUSTER_EVENTS_KEPT_MAX);
+    let first = log.state.events_behind(EventPlace::behind(0), None, usize::MAX);
+    let first = first.iter().find(|it| it.place.job == NO_JOB).map(|it| it.place).unwrap();
+    assert_eq!(log.state.cluster_events_gone(between), Some(first.index), "lines behind it are gone");
+    assert_eq!(log.state.cluster_events_gone(EventPlace::behind(first.index - 1)), Some(first.index));
+    assert_eq!(log.state.cluster_events_gone(EventPlace::behind(first.index)), None);
 }

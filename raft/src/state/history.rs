@@ -21,6 +21,13 @@ impl State {
         self.history.range(first..).map(|(_, event)| (place_of(event), event))
     }
 
+    /// The log index of the first line that is kept, where lines behind a place may be gone.
+    #[must_use]
+    pub fn cluster_events_gone(&self, place: EventPlace) -> Option<u64> {
+        let (number, first) = self.history.iter().next()?;
+        (*number > 1 && place < place_of(first)).then_some(first.index)
+    }
+
     /// Adds a line about a node, which is there still.
     pub(super) fn tell_of_node(&mut self, index: u64, node: NodeId, what: ClusterEventKind) {
         let Some(name) = self.node(node).map(|record| record.info.name.clone()) else { return };

@@ -4,6 +4,7 @@
 //! fence is not an epoch but what is counted already. Who may sign results is a row of its own, because such a worker is no
 //! node: it is never heard, holds nothing, and does not vote.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,21 @@ const OFFLINE_WORKERS_MAX: usize = 10_000;
 /// How many separate ranges of bundle numbers are remembered of one worker; more gaps than that are not told apart. Ours.
 const BUNDLE_RANGES_MAX: usize = 1_000;
 
+/// How many low bits of a number that is kept are a bundle's own number; those above name the numbering that it is of. So
+/// what releases without numberings kept is of numbering 0.
+const NUMBER_BITS: u32 = 24;
+/// The highest number that a bundle may have. Ours: one a minute for thirty years.
+pub const BUNDLE_NUMBER_MAX: u64 = (1 << NUMBER_BITS) - 1;
+/// The highest name of a numbering.
+pub const NUMBERING_MAX: u64 = (1 << (u64::BITS - NUMBER_BITS)) - 2;
+
+/// The number under which bundle `number` of a numbering is kept.
+#[must_use]
+pub const fn kept_number(numbering: u64, number: u64) -> u64 {
+    (if numbering > NUMBERING_MAX { NUMBERING_MAX } else { numbering }) << NUMBER_BITS
+        | (if number > BUNDLE_NUMBER_MAX { BUNDLE_NUMBER_MAX } else { number })
+}
+
 /// A worker without a network whose results may be carried in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OfflineWorker {
@@ -31,9 +47,9 @@ pub struct OfflineWorker {
     pub since_ms: u64,
     /// When something of it was carried in last; 0 for never.
     pub imported_at_ms: u64,
-    /// The numbers of its bundles that were carried in.
+    /// The numbers of its bundles that were carried in, each as [`kept_number`].
     pub bundles: IntervalSet,
-    /// The highest number that any bundle of it told of.
+    /// The highest such number that any bundle of it told of.
     pub last: u64,
 }
 
@@ -44,15 +60,48 @@ impl OfflineWorker {
         worker_id(&self.name)
     }
 
-    /// The numbers of bundles that it wrote and nobody carried in, as far as is known.
-    pub fn missing(&self) -> impl Iterator<Item = Range<u64>> + '_ {
-        let ends = self.bundles.iter().map(|range| (range.start, range.end)).chain([(self.last + 1, self.last + 1)]);
-        ends.scan(1, |reached, (start, end)| {
-            let gap = *reached..start;
-            *reached = end.max(*reached);
-            Some(gap)
-        })
-        .filter(|gap| gap.start < gap.end)
+    /// The number of the last bundle that is known, in the latest numbering.
+    #[must_use]
+    pub fn last_number(&self) -> u64 {
+        self.last & BUNDLE_NUMBER_MAX
+    }
+
+    /// The latest numbering: a worker that lost its results begins one, and its name is higher.
+    #[must_use]
+    pub fn numbering(&self) -> u64 {
+        self.last >> NUMBER_BITS
+    }
+
+    /// The numbers that were carried in, for each numbering.
+    #[must_use]
+    pub fn arrived(&self) -> BTreeMap<u64, Vec<Range<u64>>> {
+        let mut arrived: BTreeMap<u64, Vec<Range<u64>>> = BTreeMap::new();
+        for range in self.bundles.iter() {
+            let (numbering, start) = (range.start >> NUMBER_BITS, range.start & BUNDLE_NUMBER_MAX);
+            // A range that a release without a bound took in ends with its numbering.
+            let end = (range.end - range.start).saturating_add(start).min(BUNDLE_NUMBER_MAX + 1);
+            arrived.entry(numbering).or_default().push(start..end);
+        }
+        arrived
+    }
+
+    /// The numbers of bundles that it wrote and nobody carried in, as far as is known, each with its numbering.
+    #[must_use]
+    pub fn missing(&self) -> Vec<(u64, Range<u64>)> {
+        let mut arrived = self.arrived();
+        let told = self.last_number() + 1;
+        arrived.entry(self.numbering()).or_default().push(told..told);
+        let mut missing = Vec::new();
+        for (numbering, ranges) in arrived {
+            let mut reached = 1;
+            for range in ranges {
+                if reached < range.start {
+                    missing.push((numbering, reached..range.start));
+                }
+                reached = reached.max(range.end);
+            }
+        }
+        missing
     }
 }
 
@@ -325,11 +374,47 @@ mod tests {
         let mut note = |first, last| {
             let command = Command::NoteBundles { worker, first, last };
             assert_eq!(state.apply(20, &Proposal { at_ms: 20, command }), Response::Done);
-            state.offline_workers().next().unwrap().1.missing().collect::<Vec<_>>()
+            state.offline_workers().next().unwrap().1.missing()
         };
         assert_eq!(note(1, 1), []);
-        assert_eq!(note(4, 4), std::iter::once(2..4).collect::<Vec<_>>());
-        assert_eq!(note(7, 6), [2..4, 5..7], "one that holds nothing new tells how many there are");
+        assert_eq!(note(4, 4), [(0, 2..4)]);
+        assert_eq!(note(7, 6), [(0, 2..4), (0, 5..7)], "one that holds nothing new tells how many there are");
         assert_eq!(note(1, 6), []);
+    }
+
+    #[test]
+    fn numbers_of_another_numbering_are_other_bundles() {
+        let (mut state, _, worker) = carried();
+        let mut note = |numbering, first, last| {
+            let (first, last) = (kept_number(numbering, first), kept_number(numbering, last));
+            let command = Command::NoteBundles { worker, first, last };
+            assert_eq!(state.apply(20, &Proposal { at_ms: 20, command }), Response::Done);
+            state.offline_workers().next().unwrap().1.clone()
+        };
+        assert_eq!(note(0, 1, 6).missing(), []);
+        let worker = note(70, 3, 3);
+        assert_eq!((worker.missing(), worker.last_number(), worker.numbering()), (vec![(70, 1..3)], 3, 70));
+        let worker = note(70, 6, 5);
+        assert_eq!(worker.missing(), [(70, 1..3), (70, 4..6)]);
+        assert_eq!(note(0, 8, 8).missing(), [(0, 7..8), (70, 1..3), (70, 4..6)], "one that comes late");
+        let worker = note(70, 1, 5);
+        assert_eq!(worker.missing(), [(0, 7..8)]);
+        assert_eq!(worker.arrived()[&70], [1..6]);
+    }
+
+    #[test]
+    fn what_was_kept_before_numbers_had_a_bound_is_read() {
+        let mut bundles = IntervalSet::default();
+        bundles.insert(1..u64::MAX - 1);
+        let worker = OfflineWorker {
+            name: "w".into(),
+            peer: "p".into(),
+            since_ms: 0,
+            imported_at_ms: 0,
+            bundles,
+            last: u64::MAX - 2,
+        };
+        assert_eq!(worker.arrived()[&0], [1..BUNDLE_NUMBER_MAX + 1]);
+        assert!(worker.missing().len() <= 1, "{:?}", worker.missing());
     }
 }

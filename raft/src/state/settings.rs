@@ -111,18 +111,27 @@ impl Settings {
     #[must_use]
     pub fn problem(&self) -> Option<&'static str> {
         if self.heartbeat_ms < HEARTBEAT_MS_MIN {
-            return Some("a heartbeat each 50 ms is the shortest");
+            return Some("workers.heartbeat_interval (heartbeat_ms): a heartbeat each 50 ms is the shortest");
         }
         if self.grace_ms < self.heartbeat_ms.saturating_mul(2) {
-            return Some("a grace period below two heartbeats would fail a healthy worker");
+            return Some(
+                "coordinator.worker_failure.grace_period (grace_ms): a grace period below two heartbeats would fail a healthy worker",
+            );
         }
         if self.attempt_ms < self.grace_ms {
-            return Some("a try must be allowed at least the grace period");
+            return Some("coordinator.job_retry.timeout (attempt_ms): a try must be allowed at least the grace period");
         }
-        if self.max_attempts == 0 || self.queue_depth == 0 {
-            return Some("at least one try and one waiting job must be allowed");
+        if self.max_attempts == 0 {
+            return Some("coordinator.job_retry.max_attempts (max_attempts): at least one try must be allowed");
         }
-        (!(1..=1_000).contains(&self.max_load_thousandths)).then_some("a worker's load is above 0 and up to 1")
+        if self.queue_depth == 0 {
+            return Some(
+                "coordinator.load_balancing.thresholds.max_queue_depth (max_queue_depth): at least one job must be allowed to wait",
+            );
+        }
+        (!(1..=1_000).contains(&self.max_load_thousandths)).then_some(
+            "coordinator.load_balancing.thresholds.worker_max_load (worker_max_load): a worker's load is above 0 and up to 1",
+        )
     }
 }
 

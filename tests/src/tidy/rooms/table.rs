@@ -129,14 +129,14 @@ const NODE: &str = "
     airgap: clock document durable_file jobs orders policy results rpc signing spec
     backup: results rpc
     join: member_address rpc tls trail
-    schedules: document jobs results rpc
+    schedules: clock document jobs results rpc
     keeps: document jobs policy results rpc
     jobs: clock coordinator document exclusions masked orders policy results rpc spec work_protocol
     orders: clock document signing
     feeds: policy results
     document: clock exclusions policy
     exclusions:
-    coordinator: clock policy results rpc spec traces work_protocol
+    coordinator: clock exclusions policy results rpc spec traces work_protocol
     policy: clock signing
     signing:
     spec: results

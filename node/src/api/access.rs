@@ -113,8 +113,7 @@ fn hands_on(state: &State, author: &Author, networks: &[IpNet], scopes: &[String
 
 /// Whether an administrator is left for good without that token: one that ends by itself is none some day, and a limited one gives out no
 /// other that is not.
-fn leaves_administrator(state: &State, name: &str) -> Result<(), ApiError> {
-    let now_ms = state.now_ms();
+fn leaves_administrator(state: &State, name: &str, now_ms: u64) -> Result<(), ApiError> {
     let stays = |token: &AccessToken| {
         let is_limited = token.networks.is_some() || !token.scopes.is_empty() || token.expires_at_ms.is_some();
         token.role == AccessRole::Admin && token.is_valid(now_ms) && !is_limited
@@ -225,7 +224,7 @@ pub(super) async fn own(
         let detail = "no token is asked for at this address, and whoever comes here may do everything";
         return Err(ApiError::new(StatusCode::NOT_FOUND, "no_token", detail));
     }
-    show(State(node), Path(author.who)).await
+    show(extract::State(node), Path(author.who)).await
 }
 
 /// Somebody whom a provider let in, as if that were a token: there is none of that name, and no limit but the role.
@@ -255,7 +254,8 @@ pub(super) async fn revoke(
 ) -> Result<StatusCode, ApiError> {
     let with_work = how.with_work == Some(true);
     if !is_person(&name) {
-        node.raft.read(|state| leaves_administrator(state, &name))?;
+        let now_ms = node.raft.now_ms();
+        node.raft.read(|state| leaves_administrator(state, &name, now_ms))?;
         let applied = node.proposer.propose(Command::RevokeAccessToken { name: name.clone(), author }).await?;
         node.raft.wait_applied(applied.index, super::MIN_INDEX_WITHIN).await;
     } else if !with_work {

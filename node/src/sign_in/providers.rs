@@ -16,6 +16,7 @@ use super::fault::Fault;
 use super::key_set::{KeySet, SET_BYTES_MAX};
 use super::provider::{Person, Provider, Source};
 use crate::data_dir::is_kept;
+use crate::durable_file;
 use crate::tls::{Trust, innermost, nobody};
 
 /// How often keys are read again by themselves. Ours: providers show a key for hours before it signs and after.
@@ -216,7 +217,7 @@ fn read_file(path: &Path) -> Result<KeySet, String> {
     // Whoever may change it signs for anybody.
     is_kept(path).map_err(|error| error.to_string())?;
     let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(|error| failed(error.to_string()))?;
+    let file = durable_file::regular(path).map_err(|error| failed(error.to_string()))?;
     let most = u64::try_from(SET_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
     file.take(most).read_to_end(&mut bytes).map_err(|error| failed(error.to_string()))?;
     KeySet::read(&bytes).map_err(|error| failed(error.to_string()))

@@ -112,8 +112,10 @@ impl ConnectScan {
                 HostPhase::Ports => {
                     let trial = next_trial(&self.plan, host);
                     let is_held = host.trial.is_some_and(Trial::holds_others);
-                    let next = || next_port(&self.plan, host, &self.discovery);
-                    trial.or_else(|| if is_held { None } else { next() })
+                    match trial {
+                        None if !is_held => next_port(&self.plan, host, &self.discovery),
+                        trial => trial,
+                    }
                 }
             };
             let Some(DiscoveryPort { port, position }) = next else {

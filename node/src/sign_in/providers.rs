@@ -322,6 +322,15 @@ mod tests {
         tokio::time::timeout(Duration::from_secs(30), asked).await.expect("it is answered so in the end");
     }
 
+    #[test]
+    fn keys_in_a_pipe_keep_nobody_waiting() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("keys.json");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRUSR | nix::sys::stat::Mode::S_IWUSR).unwrap();
+        let why = read_file(&pipe).unwrap_err();
+        assert!(why.contains("keys.json: it is no regular file"), "{why}");
+    }
+
     #[tokio::test]
     async fn people_sign_in_by_an_issuer_on_loopback_and_keys_that_fail_leave_those_before() {
         let (shows, mut tasks, stop) = (Shows::default(), JoinSet::new(), CancellationToken::new());

@@ -135,6 +135,14 @@ fn open(
     Ok((reader, manifest))
 }
 
+/// The key that a bundle names as its signer's, and nothing of whether it is.
+///
+/// # Errors
+/// [`BundleError`].
+pub fn signer_of(path: &Path) -> Result<PeerId, BundleError> {
+    open(path, None, |_anybody| Ok(())).map(|(reader, _)| reader.signer())
+}
+
 /// Keeps other processes away from a directory for as long as the file lives.
 fn locked(directory: &Path) -> Result<File, BundleError> {
     let path = directory.join("lock");

@@ -202,6 +202,29 @@ mod tests {
         assert_eq!(taken[1], (Digest::of(b"two"), Bytes::from_static(b"two")));
     }
 
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_backup_has_neither_the_authority_nor_a_key_of_sessions() {
+        use futures::TryStreamExt;
+        use pentora_raft::command::Command;
+        use pentora_raft::state::{Authority, NewSessionKey};
+
+        let access = crate::api::Access::Open;
+        let (served, _stop) = crate::app::start_embedded("n1".into(), access, Digest::of(&[])).await.unwrap();
+        let authority = Authority { certificate: vec![1; 64], sealed_key: b"sealed-authority".repeat(4) };
+        let sessions = NewSessionKey { after: 0, public: vec![2; 32], sealed: b"sealed-sessions!".repeat(4) };
+        for command in [Command::SetAuthority(Box::new(authority)), Command::SetSessionKey(Box::new(sessions))] {
+            served.proposer.propose(command).await.unwrap();
+        }
+        let has = |bytes: &[u8], part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
+        let state = recovery::state_bytes(&served.raft.read(State::clone)).unwrap();
+        let secrets: [&[u8]; 2] = [b"sealed-authority", b"sealed-sessions!"];
+        assert!(secrets.iter().all(|secret| has(&state, secret)), "the node itself has both");
+        let pieces = stream(&served.raft, served.exchange.clone(), &TaskTracker::new());
+        let backup = pieces.try_collect::<Vec<Bytes>>().await.unwrap().concat();
+        assert!(!secrets.iter().any(|secret| has(&backup, secret)));
+        assert!(read(backup.as_slice(), |_, _| Ok(())).is_ok(), "it is a whole one");
+    }
+
     proptest! {
         #[test]
         fn a_backup_that_was_cut_or_changed_is_refused(at in any::<prop::sample::Index>(), flip in 1u8..=255) {

@@ -7,7 +7,7 @@ mod size;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 pub use self::size::size_words;
@@ -44,6 +44,27 @@ pub fn replaceable(path: &Path) -> io::Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Makes a folder, and those above it that are not there, for its user alone whatever the umask is. One that is there stays as it is.
+///
+/// # Errors
+/// What the system refuses.
+pub fn private_folder(path: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Opens a file that is to be read to its end, and nothing else: whoever opens a pipe waits for who writes into it, and a device may
+/// have no end. Never waits itself.
+///
+/// # Errors
+/// What the system refuses, and [`io::ErrorKind::InvalidInput`] for what is no regular file.
+pub fn regular(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY).open(path)?;
+    if file.metadata()?.is_file() {
+        return Ok(file);
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"))
 }
 
 /// Writes a file, or replaces it; on disk when this returns.
@@ -169,6 +190,32 @@ pub fn remove_half_written(directory: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn a_private_folder_is_of_its_user_alone_with_those_above_it() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let (above, path) = (folder.path().join("a"), folder.path().join("a/b"));
+        private_folder(&path).unwrap();
+        private_folder(&path).unwrap();
+        for made in [above, path] {
+            assert_eq!(std::fs::metadata(made).unwrap().permissions().mode() & 0o777, 0o700);
+        }
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_not_opened_and_keeps_nobody_waiting() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for path in [pipe.as_path(), Path::new("/dev/zero"), folder.path()] {
+            assert_eq!(regular(path).unwrap_err().kind(), io::ErrorKind::InvalidInput, "{}", path.display());
+        }
+        assert_eq!(regular(&folder.path().join("none")).unwrap_err().kind(), io::ErrorKind::NotFound);
+        let file = folder.path().join("file");
+        std::fs::write(&file, "text").unwrap();
+        assert_eq!(io::read_to_string(regular(&file).unwrap()).unwrap(), "text");
+    }
+
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;

@@ -76,6 +76,18 @@ impl fmt::Debug for RecoveryId {
     }
 }
 
+impl FromStr for ClusterId {
+    type Err = IdError;
+
+    /// As it is written, and in no other way: what is signed names it by its text.
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        parse_hex(text).map(ClusterId).filter(|id| id.to_string() == text).ok_or_else(|| IdError {
+            text: text.chars().take(64).collect(),
+            expected: "a cluster's id of 32 hexadecimal digits",
+        })
+    }
+}
+
 /// The public half of a join token: 8 random bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TokenId(pub [u8; 8]);

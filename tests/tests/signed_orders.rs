@@ -110,9 +110,14 @@ fn a_node_that_asks_for_signed_orders_scans_those_alone_and_what_it_did_is_verif
 /// The bundle of a signed job holds; one that was cut, of another signer, or of another job does not.
 fn verify(cluster: &Cluster, folder: &Path, job: &Job, signer: &str, open: &Job) -> anyhow::Result<()> {
     let bundle = folder.join("job.tar.gz").display().to_string();
-    cluster.pentora(1, &["job", "export", &job.0, "--output", &bundle])?.ok()?;
+    let exported = cluster.pentora(1, &["job", "export", &job.0, "--output", &bundle])?;
+    let said = format!("{exported:?}");
+    let key = said.split("--written-by ").nth(1).context("the key is printed")?;
+    let key: String = key.chars().take_while(|c| c.is_ascii_alphanumeric() || "-_:=".contains(*c)).collect();
+    let said = cluster.pentora(1, &["job", "verify", &job.0, "--bundle", &bundle, "--key", signer])?.refused(1)?;
+    ensure!(said.contains("not trusted here") && said.contains("--written-by"), "{said}");
     let check = |id: &str, file: &str, more: &[&str]| {
-        cluster.pentora(1, &[&["job", "verify", id, "--bundle", file][..], more].concat())
+        cluster.pentora(1, &[&["job", "verify", id, "--bundle", file, "--written-by", &key][..], more].concat())
     };
     let verified = check(&job.0, &bundle, &["--key", signer, "--json"])?.json()?;
     let says = |key: &str| verified.get(key).cloned().unwrap_or_default();

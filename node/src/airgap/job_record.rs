@@ -12,8 +12,9 @@ use std::path::Path;
 use bytes::Bytes;
 use pentora_p2p::{Identity, PeerId};
 use pentora_raft::command::{AuditEntry, Outcome, SpecRef};
-use pentora_raft::state::{AuditRecord, Counts, Job, Run, RunOutcome, chained};
+use pentora_raft::state::{AuditRecord, Counts, Job, JobStatus, Run, RunOutcome, chained};
 use pentora_raft::{ClusterId, Digest, JobId, NodeId, Raft, State};
+use pentora_scanner::spec::ScanSpec;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
@@ -21,9 +22,9 @@ use super::archive::ArchiveWriter;
 use super::manifest::{AUDIT_LINKS_MAX, AuditLink, Body, COUNTED_UNITS_MAX, Content, CountedUnit, JobRecord, Manifest};
 use super::{BundleError, at, open};
 use crate::clock::rfc3339;
-use crate::document::AuditDocument;
-use crate::jobs::covers;
-use crate::orders;
+use crate::document::{AuditDocument, ScanRequest};
+use crate::jobs::{covers, title};
+use crate::orders::{self, Order};
 use crate::results::{ChunkReader, Exchange};
 use crate::rpc::calls::CHUNK_BYTES_MAX;
 use crate::signing::SignerKey;
@@ -286,8 +287,10 @@ pub struct Wanted {
     pub job: Option<JobId>,
     /// Whose signature the order must carry; anybody's where there is none.
     pub signers: Vec<SignerKey>,
-    /// Which node must have written it; any where there is none.
+    /// Which node must have written it: anybody can sign a file, and what it says beside the order is its signer's word.
     pub node: Option<PeerId>,
+    /// Whether any will do where none is named, as of a bundle that a node of the cluster has just handed over.
+    pub any_node: bool,
     /// Whether an order that nobody signed will do.
     pub unsigned: bool,
 }
@@ -299,6 +302,7 @@ pub struct Wanted {
 pub fn verify(file: &Path, wanted: &Wanted) -> Result<VerifiedJob, BundleError> {
     let trusted = |signer: PeerId| match wanted.node {
         Some(named) if named != signer => Err(BundleError::OtherSigner { signer, named }),
+        None if !wanted.any_node => Err(BundleError::UnknownSigner { signer }),
         _ => Ok(()),
     };
     let (reader, manifest) = open(file, None, trusted)?;
@@ -313,7 +317,11 @@ pub fn verify(file: &Path, wanted: &Wanted) -> Result<VerifiedJob, BundleError> 
     {
         return wrong(format!("it holds {}, not {job}", record.job));
     }
+    if let Err(error) = manifest.cluster.parse::<ClusterId>() {
+        return wrong(error.to_string());
+    }
     check_counts(record)?;
+    check_status(record)?;
     check_audit(record)?;
     let mut verified = VerifiedJob {
         job_id: record.job.to_string(),
@@ -373,6 +381,23 @@ fn check_counts(record: &JobRecord) -> Result<(), BundleError> {
     Ok(())
 }
 
+/// It ended as one does of which so much is counted.
+fn check_status(record: &JobRecord) -> Result<(), BundleError> {
+    let all = record.partitions.iter().fold(0u64, |all, part| all.saturating_add(part.target_count));
+    let (done, status) = (record.done, record.status.as_str());
+    let ends = [JobStatus::Completed, JobStatus::Partial, JobStatus::Failed, JobStatus::Cancelled];
+    match ends.into_iter().find(|end| end.name() == status) {
+        Some(JobStatus::Completed) if done != all => {
+            wrong(format!("it is said to be completed, and {done} of its {all} targets are counted"))
+        }
+        Some(JobStatus::Failed) if done > 0 => {
+            wrong(format!("it is said to have failed, and {done} targets are counted"))
+        }
+        Some(_) => Ok(()),
+        None => wrong("it has not ended as a job does"),
+    }
+}
+
 /// Each entry is bound to the digest before it, they are in order, and one of them is whoever asked, for what became a job.
 fn check_audit(record: &JobRecord) -> Result<(), BundleError> {
     let mut last = 0;
@@ -428,10 +453,25 @@ fn check_spec(
     }
     order.order.holds_at(record.submitted_at_ms).map_err(|error| told(&error))?;
     covers(&order.order, &spec).map_err(|error| told(&error))?;
+    check_title(record, &order.order, &spec)?;
     verified.signed_by = Some(order.signer.to_string());
     verified.signed_at = Some(rfc3339(order.order.issued_at_ms));
     verified.expires_at = Some(rfc3339(order.order.expires_at_ms));
     Ok(())
+}
+
+/// It is called what was signed, or what of that was asked for; a schedule's run with the schedule's name behind it.
+fn check_title(record: &JobRecord, order: &Order, spec: &ScanSpec) -> Result<(), BundleError> {
+    let asked = title(&order.request);
+    let parts = spec.partitions.iter().map(ToString::to_string).collect();
+    let scanned = title(&ScanRequest { targets: parts, ..ScanRequest::default() });
+    let is_run = |rest: &str| order.repeats.is_some() && rest.starts_with(" [") && rest.ends_with(']');
+    let is_so =
+        |named: &String| record.title.strip_prefix(named.as_str()).is_some_and(|rest| rest.is_empty() || is_run(rest));
+    if [asked, scanned].iter().any(is_so) {
+        return Ok(());
+    }
+    wrong(format!("it is called {}, and the order is for something else", record.title))
 }
 
 /// A chunk is of the unit that it is listed for, and reads to its end.

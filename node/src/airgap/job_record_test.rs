@@ -99,7 +99,7 @@ impl Scene {
     }
 
     fn wanted(&self) -> Wanted {
-        Wanted { job: Some(self.job), signers: vec![self.alice.public()], ..Wanted::default() }
+        Wanted { job: Some(self.job), signers: vec![self.alice.public()], any_node: true, ..Wanted::default() }
     }
 
     fn contents(&self) -> (Manifest, Vec<Vec<u8>>) {
@@ -144,14 +144,16 @@ fn respec(record: &mut JobRecord, contents: &mut [Vec<u8>], spec: &ScanSpec) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_finished_job_is_verified_from_its_file_alone() {
     let scene = Scene::new().await;
+    assert_eq!(super::super::signer_of(&scene.file("good")).unwrap(), scene.node.peer_id());
     let node = Some(scene.node.peer_id());
-    let job = verify(&scene.file("good"), &Wanted { node, ..scene.wanted() }).unwrap();
+    let job = verify(&scene.file("good"), &Wanted { node, any_node: false, ..scene.wanted() }).unwrap();
     assert_eq!((job.signed_by, job.asked_by.as_str()), (Some(scene.alice.public().to_string()), "ci"));
     assert_eq!((job.chunks, job.targets, job.audit_entries, job.status.as_str()), (2, 16, 3, "completed"));
     let bob = PersonKey::generate().public();
     for (wanted, part) in [
         (Wanted { signers: vec![bob], ..scene.wanted() }, "not by whom you named"),
         (Wanted { node: Some(Identity::generate().peer_id()), ..scene.wanted() }, "it is signed by"),
+        (Wanted { any_node: false, ..scene.wanted() }, "that key is not trusted here"),
         (Wanted { job: Some(JobId(999)), ..scene.wanted() }, "it holds job-"),
     ] {
         let error = verify(&scene.file("good"), &wanted).unwrap_err().to_string();
@@ -258,6 +260,20 @@ async fn a_node_that_signs_what_it_made_up_is_found_out_by_what_it_cannot_sign()
     assert!(silent.contains("no entry by which"), "{silent}");
     let shuffled = scene.forged(|record, _| record.audit.swap(0, 1));
     assert!(shuffled.contains("out of order"), "{shuffled}");
+    let emptied = scene.forged(|record, contents| {
+        record.units.clear();
+        contents.truncate(1);
+        record.done = 0;
+    });
+    assert!(emptied.contains("0 of its 16 targets"), "{emptied}");
+    let failed = scene.forged(|record, _| record.status = "failed".into());
+    assert!(failed.contains("said to have failed"), "{failed}");
+    let odd = scene.forged(|record, _| record.status = "approved".into());
+    assert!(odd.contains("not ended as a job does"), "{odd}");
+    let retitled = scene.forged(|record, _| record.title = "10.99.0.0/16".into());
+    assert!(retitled.contains("it is called 10.99.0.0/16"), "{retitled}");
+    let run = scene.forged(|record, _| record.title = "10.0.0.0/28 [nightly]".into());
+    assert!(run.contains("it is called 10.0.0.0/28 [nightly]"), "the order is for no schedule: {run}");
     let more_hosts = scene.forged(|record, _| {
         record.units[0].counts.hosts_up = 5;
         record.counts.hosts_up = 5;

@@ -11,6 +11,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use pentora_p2p::Identity;
+use pentora_raft::ClusterId;
 use pentora_raft::state::AuditEnds;
 
 pub(super) async fn list(State(node): State<Node>, paging: Paging) -> Result<Json<Page<AuditDocument>>, ApiError> {
@@ -30,8 +31,8 @@ pub(super) async fn export(State(node): State<Node>) -> Result<Response, ApiErro
     };
     let raft = node.raft.clone();
     let export = raft.read(|state| {
-        let before = state.cluster().former.iter().map(ToString::to_string).collect();
-        Export::of(state.audit_ends(), (node.cluster.to_string(), before), signer)
+        let before = state.cluster().former.clone();
+        Export::of(state.audit_ends(), (node.cluster, before), signer)
     });
     let pieces = futures::stream::unfold((raft, export), |(raft, mut export)| async move {
         let piece = raft.read(|state| export.next(state))?;
@@ -45,9 +46,9 @@ const ENTRIES_PER_PIECE: usize = 256;
 
 /// An export on its way.
 struct Export {
-    cluster: String,
+    cluster: ClusterId,
     /// The clusters before it.
-    before: Vec<String>,
+    before: Vec<ClusterId>,
     signer: Identity,
     ends: AuditEnds,
     /// The last entry that was written.
@@ -63,7 +64,7 @@ enum Step {
 }
 
 impl Export {
-    fn of(ends: AuditEnds, (cluster, before): (String, Vec<String>), signer: Identity) -> Self {
+    fn of(ends: AuditEnds, (cluster, before): (ClusterId, Vec<ClusterId>), signer: Identity) -> Self {
         Self { cluster, before, signer, at: ends.gone, ends, step: Step::Begin }
     }
 
@@ -74,7 +75,8 @@ impl Export {
             Step::Begin => {
                 self.step = Step::Entries;
                 let (gone, gone_digest) = (self.ends.gone, hex::encode(self.ends.gone_digest.0));
-                let (cluster, before) = (self.cluster.clone(), self.before.clone());
+                let before = self.before.iter().map(ToString::to_string).collect();
+                let cluster = self.cluster.to_string();
                 Some(Ok(line(&AuditLine::Begin { cluster, before, gone, gone_digest })))
             }
             Step::Entries if self.at >= self.ends.last => {
@@ -102,7 +104,7 @@ impl Export {
 
     fn end(&self) -> AuditLine {
         let AuditEnds { last, digest, gone, gone_digest } = &self.ends;
-        let statement = end_statement((&self.cluster, &self.before), (*gone, gone_digest), (*last, digest));
+        let statement = end_statement((self.cluster, &self.before), (*gone, gone_digest), (*last, digest));
         AuditLine::End {
             last: *last,
             digest: hex::encode(digest.0),
@@ -141,7 +143,7 @@ mod tests {
     fn an_export_comes_in_pieces_to_the_end_that_it_began_with_and_breaks_off_where_an_entry_is_gone() {
         let mut state = State::default();
         note(&mut state, 1..11);
-        let mut export = Export::of(state.audit_ends(), ("c".into(), Vec::new()), Identity::generate());
+        let mut export = Export::of(state.audit_ends(), (ClusterId([7; 16]), Vec::new()), Identity::generate());
         let mut pieces = vec![export.next(&state).unwrap().unwrap(), export.next(&state).unwrap().unwrap()];
         assert_eq!(pieces[1].lines().count(), ENTRIES_PER_PIECE);
         note(&mut state, 11..12);
@@ -154,7 +156,7 @@ mod tests {
 
         let mut slow = Export::of(
             AuditEnds { last: 9_999, gone: 9_000, ..state.audit_ends() },
-            ("c".into(), Vec::new()),
+            (ClusterId([7; 16]), Vec::new()),
             Identity::generate(),
         );
         assert!(slow.next(&state).unwrap().is_ok());

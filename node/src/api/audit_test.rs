@@ -35,6 +35,14 @@ async fn orders_and_refusals_are_in_the_audit_log_with_who_from_where_and_what_c
     }
     assert_eq!(ask("GET", "/api/v1/audit", &viewer.1, Value::Null).await, 403);
     assert_eq!(ask("GET", "/api/v1/jobs", &viewer.1, Value::Null).await, 200, "who looks is not noted");
+    let page = axum::http::Request::builder()
+        .uri("/api/v1/tokens")
+        .header("authorization", format!("Bearer {}", viewer.1))
+        .header("host", "127.0.0.1:8080")
+        .header("origin", "http://evil.example");
+    let mut page = page.body(Body::empty()).unwrap();
+    page.extensions_mut().insert(CameFrom("192.0.2.9".into()));
+    assert_eq!(router.clone().oneshot(page).await.unwrap().status(), 403, "a page of another site");
     let read = async || {
         let request = axum::http::Request::builder()
             .uri("/api/v1/audit")
@@ -48,7 +56,7 @@ async fn orders_and_refusals_are_in_the_audit_log_with_who_from_where_and_what_c
     let mut entries = Vec::new();
     for _ in 0..100 {
         entries = read().await;
-        if times(&entries) >= 10 {
+        if times(&entries) >= 11 {
             break;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -67,10 +75,11 @@ async fn orders_and_refusals_are_in_the_audit_log_with_who_from_where_and_what_c
         line("a-viewer", "POST /api/v1/scans", "refused", Some(403)),
         line("a-viewer", "GET /api/v1/audit", "refused", Some(403)),
         line("", "GET /api/v1", "refused", Some(401)),
+        line("a-viewer", "GET /api/v1/tokens", "refused", Some(403)),
     ] {
         assert!(all.contains(&wanted), "{wanted:?} in {all:?}");
     }
-    assert_eq!(times(&entries), 10, "{all:?}");
+    assert_eq!(times(&entries), 11, "{all:?}");
     let scope = line("admin", "POST /api/v1/scopes", "answered", Some(made.into()));
     let on =
         entries.iter().find(|entry| told(entry) == scope).map(|entry| entry["object"].as_str().unwrap_or_default());

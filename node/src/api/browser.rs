@@ -8,12 +8,16 @@
 use std::net::IpAddr;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use pentora_raft::Digest;
+use pentora_raft::command::Author;
 
-use super::auth::TAKES_ALL;
-use super::{Access, ApiError, HangUp, Node};
+use super::access::key_of;
+use super::auth::{TAKES_ALL, bearer};
+use super::{Access, ApiError, CameFrom, HangUp, Node, sessions};
+use crate::sign_in::is_jwt;
 
 /// What every answer says to browsers: nothing is a page, nothing is kept, nothing is for another site.
 const HEADERS: [(HeaderName, &str); 6] = [
@@ -27,6 +31,9 @@ const HEADERS: [(HeaderName, &str); 6] = [
 
 /// Content types that a page of any site can send without asking (the Fetch standard's CORS-safelisted ones).
 const UNASKED: [&str; 3] = ["application/x-www-form-urlencoded", "multipart/form-data", "text/plain"];
+
+/// The largest head of a request, in bytes.
+const HEAD_BYTES_MAX: usize = 64 << 10;
 
 /// A read that writes: no link leads there.
 const WRITES: &str = "/api/v1/cluster/empty-write";
@@ -44,17 +51,44 @@ struct Held<'a> {
 
 pub(super) async fn keep_out(State(node): State<Node>, request: Request, next: Next) -> Response {
     let held = Held { is_open: node.access == Access::Open, hosts: node.hosts.as_deref() };
-    let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let path = matched.as_ref().map_or("", MatchedPath::as_str);
     // What did not come from a socket was no HTTP on its way.
     let is_of_socket = request.extensions().get::<HangUp>().is_some();
-    let ill = is_of_socket.then(|| wrongly_addressed(request.version(), request.headers())).flatten();
+    let ill = || {
+        too_large(request.uri(), request.headers()).or_else(|| wrongly_addressed(request.version(), request.headers()))
+    };
+    let ill = is_of_socket.then(ill).flatten();
     let refused = ill.or_else(|| refusal(held, request.method(), path, request.headers()));
     let mut response = match refused {
-        Some(error) => error.into_response(),
+        Some(error) => {
+            let response = error.into_response();
+            note(&node, &request, path, response.status());
+            response
+        }
         None => next.run(request).await,
     };
     tell(response.headers_mut());
     response
+}
+
+/// Notes in the audit log what was refused here, and whose token was shown: a page that tries somebody's is what one looks for there.
+/// What is no request as HTTP has it is noted nowhere.
+fn note(node: &Node, request: &Request, path: &str, status: StatusCode) {
+    let Some(trail) = node.trail.as_ref().filter(|_| matches!(status.as_u16(), 403 | 415)) else { return };
+    let who = match bearer(request) {
+        Some(text) if is_jwt(text) => sessions::bearer(node, text).map(|bearer| bearer.who).unwrap_or_default(),
+        Some(text) => {
+            let keys = [key_of(node.cluster, text), Digest::of(text.as_bytes())];
+            let named = |state: &pentora_raft::State| keys.iter().find_map(|key| state.access_token(key));
+            let token = node.raft.read(named).filter(|token| token.is_valid(node.raft.now_ms()));
+            token.map(|token| token.name).unwrap_or_default()
+        }
+        None => String::new(),
+    };
+    let from = request.extensions().get::<CameFrom>().map(|from| from.0.clone()).unwrap_or_default();
+    let path = if path.is_empty() { "/api/v1" } else { path };
+    trail.refused(&Author { who, from }, &format!("{} {path}", request.method()), status.as_u16());
 }
 
 /// Tells browsers what every answer tells them.
@@ -64,8 +98,22 @@ pub(super) fn tell(headers: &mut HeaderMap) {
     }
 }
 
-/// Why a request is none as HTTP has it: it names whom it is for once (RFC 9112 section 3.2).
+/// Why a head is more than is taken: what is read ahead of a connection lets through up to twice as much where it comes in one piece.
+fn too_large(uri: &Uri, headers: &HeaderMap) -> Option<ApiError> {
+    let target = uri.path().len() + uri.query().map_or(0, str::len);
+    let bytes = headers.iter().fold(target, |all, (name, value)| all + name.as_str().len() + value.len() + 4);
+    (bytes > HEAD_BYTES_MAX).then(|| {
+        let detail = format!("a request's head has {HEAD_BYTES_MAX} bytes at most");
+        ApiError::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large", detail)
+    })
+}
+
+/// Why a request is none as HTTP has it: it names whom it is for once (RFC 9112 section 3.2), and says at most once who asks.
 fn wrongly_addressed(version: Version, headers: &HeaderMap) -> Option<ApiError> {
+    if headers.get_all(header::AUTHORIZATION).iter().count() > 1 {
+        let detail = "a request says once who asks, and this one has several `Authorization` headers".to_owned();
+        return Some(ApiError::new(StatusCode::BAD_REQUEST, "bad_authorization", detail));
+    }
     let hosts = headers.get_all(header::HOST).iter().count();
     if hosts == 1 || (hosts == 0 && version < Version::HTTP_11) {
         return None;
@@ -97,6 +145,15 @@ fn refusal(held: Held<'_>, method: &Method, path: &str, headers: &HeaderMap) -> 
     }
     if !is_followed && site.is_some_and(|site| !matches!(site, "same-origin" | "none")) {
         return forbidden("cross_origin", "pages of other sites may not use this API".to_owned());
+    }
+    // Browsers of before the `Sec-Fetch` headers say where a page is from in this alone.
+    let takes = !method.is_safe() || path == WRITES || TAKES_ALL.contains(&path);
+    if held.is_open
+        && takes
+        && site.is_none()
+        && let Some(from) = text(header::REFERER).map(origin_of).filter(|from| !is_same_site(from, host))
+    {
+        return forbidden("cross_origin", format!("pages of {} may not use this API", shown(from)));
     }
     if let Some(hosts) = held.hosts
         && is_of_a_browser(headers)
@@ -158,6 +215,13 @@ fn has_body(headers: &HeaderMap) -> bool {
 fn is_same_site(origin: &str, host: Option<&str>) -> bool {
     let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
     authority.zip(host).is_some_and(|(authority, host)| authority.eq_ignore_ascii_case(host))
+}
+
+/// What of an address is its origin.
+fn origin_of(address: &str) -> &str {
+    let begin = address.find("://").map_or(0, |at| at + 3);
+    let path = address.get(begin..).and_then(|rest| rest.find(['/', '?', '#']));
+    path.and_then(|at| address.get(..begin + at)).unwrap_or(address)
 }
 
 /// A `Host` without its port.
@@ -279,6 +343,45 @@ mod tests {
         }
         let any = Held { is_open: false, hosts: None };
         assert_eq!(refused_at(any, &Method::GET, "/metrics", &[("host", "pentora.example"), agent]), None, "TLS");
+    }
+
+    #[test]
+    fn where_no_token_is_asked_for_a_page_that_only_its_referer_tells_of_changes_and_takes_nothing() {
+        let open = Held { is_open: true, hosts: None };
+        let host = ("host", "127.0.0.1:8080");
+        let asks = [(Method::POST, "/api/v1/jobs/{id}/pause"), (Method::GET, WRITES), (Method::GET, TAKES_ALL[0])];
+        for (method, path) in &asks {
+            for from in ["http://evil.example/", "http://evil.example/a?http://127.0.0.1:8080/", "about:blank", "x"] {
+                let answer = refused_at(open, method, path, &[host, ("referer", from)]);
+                assert_eq!(answer, Some(StatusCode::FORBIDDEN), "{path}: {from}");
+            }
+            for from in ["http://127.0.0.1:8080/", "http://127.0.0.1:8080", "http://127.0.0.1:8080/a/b?c"] {
+                assert_eq!(refused_at(open, method, path, &[host, ("referer", from)]), None, "{path}: {from}");
+            }
+        }
+        let link = [host, ("referer", "http://evil.example/")];
+        assert_eq!(refused_at(open, &Method::GET, "/api/v1/jobs", &link), None, "a link that somebody follows");
+    }
+
+    #[test]
+    fn a_head_has_64_kib_at_most() {
+        let head = |bytes: usize| {
+            let value = HeaderValue::try_from("x".repeat(bytes)).unwrap();
+            let answer = too_large(&Uri::from_static("/a"), &HeaderMap::from_iter([(header::COOKIE, value)]));
+            answer.map(|error| error.into_response().status().as_u16())
+        };
+        assert_eq!((head(65_000), head(65_536), head(102_400)), (None, Some(431), Some(431)));
+    }
+
+    #[test]
+    fn a_request_says_once_who_asks() {
+        let mut headers = HeaderMap::new();
+        headers.append(header::HOST, HeaderValue::from_static("a"));
+        headers.append(header::AUTHORIZATION, HeaderValue::from_static("Bearer a"));
+        assert!(wrongly_addressed(Version::HTTP_11, &headers).is_none());
+        headers.append(header::AUTHORIZATION, HeaderValue::from_static("Bearer b"));
+        let answer = wrongly_addressed(Version::HTTP_11, &headers).map(|error| error.into_response().status());
+        assert_eq!(answer, Some(StatusCode::BAD_REQUEST));
     }
 
     #[test]

@@ -67,17 +67,21 @@ impl OwnCertificate {
         }
     }
 
-    /// Reads the files again, and shows what is in them if it is good. Blocks on a slow disk.
-    pub(super) fn read_again(&self) {
-        let Some(files) = &self.files else { return };
+    /// Reads the files again, and shows what is in them if it is good; whether it is. Blocks on a slow disk.
+    pub(super) fn read_again(&self) -> bool {
+        let Some(files) = &self.files else { return false };
         let read = read(files);
         let read = read.and_then(|given| given.out_of_date.map_or(Ok(given.certified), |error| Err(error.to_string())));
         match read {
             Ok(certified) => {
                 self.shown.show(certified);
                 tracing::info!(path = %files.cert.display(), "the API's certificate was read again");
+                true
             }
-            Err(error) => tracing::error!(error, "the API's certificate is wrong, and the one before is still shown"),
+            Err(error) => {
+                tracing::error!(error, "the API's certificate is wrong, and the one before is still shown");
+                false
+            }
         }
     }
 }
@@ -140,15 +144,15 @@ mod tests {
         assert!(shows(&own, &first).await && !own.is_of_cluster());
         let key = std::fs::read(&files.key).unwrap();
         leaf((2020, 2021)).write(folder.path());
-        own.read_again();
+        assert!(!own.read_again());
         assert!(shows(&own, &first).await, "over");
         let second = leaf(NOW);
         second.write(folder.path());
         std::fs::write(&files.key, &key).unwrap();
-        own.read_again();
+        assert!(!own.read_again());
         assert!(shows(&own, &first).await, "another's key");
         second.write(folder.path());
-        own.read_again();
+        assert!(own.read_again());
         assert!(shows(&own, &second).await && !shows(&own, &first).await);
         let chmod = |path: &std::path::Path, mode| {
             std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
@@ -157,13 +161,13 @@ mod tests {
         third.write(folder.path());
         for (exposed, mode, kept) in [(folder.path(), 0o777, 0o700), (files.cert.as_path(), 0o646, 0o600)] {
             chmod(exposed, mode);
-            own.read_again();
+            assert!(!own.read_again());
             assert!(shows(&own, &second).await, "others may put theirs there");
             assert!(OwnCertificate::of(&api).unwrap_err().to_string().contains("to mend it: chmod o-w "));
             chmod(exposed, kept);
         }
         std::fs::remove_file(&files.cert).unwrap();
-        own.read_again();
+        assert!(!own.read_again());
         assert!(shows(&own, &second).await, "gone");
         let refused = OwnCertificate::of(&api).unwrap_err().to_string();
         assert!(refused.contains("the API's certificate cannot be used"), "{refused}");

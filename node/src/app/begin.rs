@@ -1,6 +1,7 @@
 //! How a node comes into its cluster: it begins one, joins one, or was there before.
 
 use std::collections::BTreeSet;
+use std::io::Read;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use pentora_raft::command::{Command, NodeInfo};
 use pentora_raft::state::FIRST_NODE;
 use pentora_raft::{ClusterId, Digest, Raft, State, kill_point, recovery};
 use tokio::sync::watch;
+use zeroize::Zeroizing;
 
 use super::membership_sync::members;
 use super::register::{Registered, Unregistered, register};
@@ -17,6 +19,7 @@ use super::restore::restore;
 use super::{begin_cluster, certifier, mesh_config, node_info};
 use crate::config::{NodeConfig, NodeMode, StartAction, StartPlan};
 use crate::data_dir::{DataDir, DataDirError, NodeIdentity, is_secret};
+use crate::durable_file;
 use crate::failure::{ExitCode, Failure};
 use crate::join::token::JoinToken;
 use crate::join::{self, Admission, JoinError};
@@ -354,11 +357,16 @@ fn parse_token(text: &str) -> Result<JoinToken, Failure> {
     })
 }
 
+/// The longest text of a pre-shared key that is read: 64 digits and what files leave around them.
+const PSK_BYTES_MAX: u64 = 1024;
+
 fn read_psk(path: &std::path::Path) -> Result<PreSharedKey, Failure> {
     let failed =
         |why: String| Failure::new(ExitCode::Config, format!("mesh.psk_file: {}", path.display())).because(why);
     is_secret(path)?;
-    let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+    let mut text = Zeroizing::new(String::new());
+    let file = durable_file::regular(path).map_err(|error| failed(error.to_string()))?;
+    file.take(PSK_BYTES_MAX).read_to_string(&mut text).map_err(|error| failed(error.to_string()))?;
     PreSharedKey::from_hex(text.trim()).map_err(|error| failed(error.to_string()))
 }
 

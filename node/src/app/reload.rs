@@ -12,6 +12,7 @@ use super::node_info;
 use super::own_addresses::Advertised;
 use crate::config::{Sources, reload};
 use crate::data_dir::is_kept;
+use crate::durable_file;
 use crate::policy::own::OwnFile;
 use crate::sign_in::{Provider, SignIn, Source};
 
@@ -30,10 +31,11 @@ pub(super) async fn keep(
             () = stop.cancelled() => return,
             received = asked.recv() => if received.is_none() { return },
         }
-        if let Some(certificate) = certificate.clone() {
-            drop(tokio::task::spawn_blocking(move || certificate.read_again()).await);
-        }
-        let has_files = certificate.as_ref().is_some_and(|certificate| !certificate.is_of_cluster());
+        // Of files that are wrong that was said, and nothing else is.
+        let has_files = match certificate.clone().filter(|certificate| !certificate.is_of_cluster()) {
+            Some(certificate) => tokio::task::spawn_blocking(move || certificate.read_again()).await.unwrap_or(false),
+            None => false,
+        };
         sources = read_again(sources, (&own, &advertised), &sign_in, has_files).await;
     }
 }
@@ -53,6 +55,8 @@ async fn read_again(
         // What was changed by others since the start is not gone by either.
         if let Some(file) = &before.file {
             is_kept(Path::new(&file.name)).map_err(|error| error.to_string())?;
+            // A pipe would keep this node waiting for whoever writes into it.
+            drop(durable_file::regular(Path::new(&file.name)).map_err(|error| format!("{}: {error}", file.name))?);
         }
         reload(&before).map_err(|error| error.to_string())
     };

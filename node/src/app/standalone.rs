@@ -4,6 +4,7 @@
 //! so the engine, the planner and the limits are those of any scan. A unit is saved before it counts as done, and a process
 //! that starts again goes on with what is not saved. New orders, withdrawn ones and feeds are noticed within a second.
 
+mod begun;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +20,7 @@ use pentora_scanner::spec::ScanSpec;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::begun::Begun;
 use self::work::{Next, Work};
 use super::ending::Asked;
 use super::own_addresses::Advertised;
@@ -36,6 +38,7 @@ use crate::data_dir::{DataDir, DataDirError};
 use crate::failure::{ExitCode, Failure};
 use crate::feeds::follow::use_rules;
 use crate::feeds::{FeedKind, FeedStore};
+use crate::orders::Verified;
 use crate::policy::own::OwnFile;
 use crate::sign_in::SignIn;
 use crate::worker::order_of;
@@ -84,6 +87,8 @@ struct Station {
     key: Identity,
     queue: Queue,
     kept: Kept,
+    /// The signed orders of which work was begun here.
+    begun: Begun,
     feeds: FeedStore,
     engine: Engine,
     networks: Option<Vec<ipnet::IpNet>>,
@@ -142,6 +147,7 @@ impl Station {
             key: data_dir.key().map_err(of_directory)?,
             queue: Queue::open(&queue_dir).map_err(failed)?,
             kept: Kept::open(&results_dir, floor_bytes).map_err(failed)?,
+            begun: Begun::open(data_dir.path()).map_err(|why| Failure::new(ExitCode::Failure, why))?,
             feeds: feeds.map_err(|error| Failure::new(ExitCode::Failure, error.to_string()))?,
             engine,
             networks: match &config.worker.network_access {
@@ -296,7 +302,11 @@ impl Station {
             let job = next.order.job;
             let rules = desk.told.as_ref().map(|told| told.orders.rules.clone()).unwrap_or_default();
             let own = (self.own.clone(), self.file.clone());
-            match Work::begin(next, &rules, own, self.engine.clone(), self.feeds.clone()).await {
+            let begun = match self.begun.note(&next.order, next.signed.as_ref(), wall_ms()) {
+                Ok(()) => Work::begin(next, &rules, own, self.engine.clone(), self.feeds.clone()).await,
+                Err(why) => Err(why),
+            };
+            match begun {
                 Ok(work) => {
                     tracing::info!(%job, "order begun");
                     desk.work = Some(work);
@@ -336,7 +346,7 @@ impl Station {
                 continue;
             }
             match self.may_do(order, &told.orders.rules) {
-                Ok(spec) => return Some(Next { order: order.clone(), spec, done }),
+                Ok((spec, signed)) => return Some(Next { order: order.clone(), spec, done, signed }),
                 Err(why) if desk.said.get(&order.job) == Some(&why) => {}
                 Err(why) => {
                     tracing::warn!(job = %order.job, why, "this worker does not do the order");
@@ -347,8 +357,8 @@ impl Station {
         None
     }
 
-    /// The order's spec, where this worker may do it.
-    fn may_do(&self, order: &Order, rules: &[NewRule]) -> Result<Vec<u8>, String> {
+    /// The order's spec, and what was signed where that is asked for, where this worker may do it.
+    fn may_do(&self, order: &Order, rules: &[NewRule]) -> Result<(Vec<u8>, Option<Verified>), String> {
         let own = NodeRecord {
             info: self.own.clone(),
             status: NodeStatus::Active,
@@ -362,7 +372,8 @@ impl Station {
             return Err(why);
         }
         let spec: ScanSpec = self.queue.spec(order).map_err(|error| error.to_string())?;
-        order_of(&self.file.now(), &spec, wall_ms()).map_err(|error| error.to_string())?;
+        let signed = order_of(&self.file.now(), &spec, wall_ms()).map_err(|error| error.to_string())?;
+        self.begun.check(order, signed.as_ref())?;
         let policy = policy_of(rules, &order.author.who)?;
         for targets in &spec.partitions {
             policy.check(targets).map_err(|error| error.to_string())?;
@@ -376,7 +387,8 @@ impl Station {
         if self.networks.as_ref().is_some_and(beyond) {
             return Err("its worker.network_access does not reach all of the targets".into());
         }
-        self.queue.content(order.spec).map(|bytes| bytes.to_vec()).map_err(|error| error.to_string())
+        let spec = self.queue.content(order.spec).map_err(|error| error.to_string())?;
+        Ok((spec.to_vec(), signed))
     }
 
     /// Writes a bundle where there is something new.

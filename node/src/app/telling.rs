@@ -1,6 +1,5 @@
 //! Whom a node tells of its part in each job's way, where its configuration names somebody.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -9,6 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::config::TelemetrySettings;
 use crate::data_dir::{NodeIdentity, is_secret};
+use crate::durable_file;
 use crate::failure::{ExitCode, Failure};
 use crate::traces::{Exporter, Line, Teller, Traces, read_headers};
 
@@ -35,7 +35,7 @@ pub(super) fn line(telemetry: &TelemetrySettings) -> Result<Option<Line>, Failur
 fn headers_of(path: &Path) -> Result<HeaderMap, String> {
     let failed = |why: String| format!("{}: {why}", path.display());
     is_secret(path).map_err(|error| error.to_string())?;
-    let file = File::open(path).map_err(|error| failed(error.to_string()))?;
+    let file = durable_file::regular(path).map_err(|error| failed(error.to_string()))?;
     let mut text = Zeroizing::new(String::new());
     let read = file.take(HEADERS_BYTES_MAX + 1).read_to_string(&mut text);
     match read.map_err(|error| failed(error.to_string()))? as u64 {

@@ -136,7 +136,7 @@ fn told(verified: &Verified) -> String {
     let entries = last.saturating_sub(*gone);
     format!(
         "audit log of cluster {}: {} ({} to {}), whole and unchanged since {} signed it\n",
-        clean(cluster),
+        cluster,
         if entries == 1 { "1 entry".to_owned() } else { format!("{} entries", grouped(entries)) },
         grouped(gone.saturating_add(1)),
         grouped(*last),
@@ -147,6 +147,6 @@ fn told(verified: &Verified) -> String {
 fn document(verified: &Verified) -> serde_json::Value {
     let Verified { cluster, gone, last, digest, signer, .. } = verified;
     json!({
-        "cluster": cluster, "first": gone.saturating_add(1), "last": last, "digest": hex::encode(digest.0), "signer": signer,
+        "cluster": cluster.to_string(), "first": gone.saturating_add(1), "last": last, "digest": hex::encode(digest.0), "signer": signer,
     })
 }

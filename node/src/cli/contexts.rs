@@ -335,7 +335,7 @@ pub(super) async fn login(args: LoginArgs, context: &mut Context) -> Result<(), 
     let session = ApiSession::at(location)?;
     let own = session.client.own_access_token().await.map_err(|error| session.failure(&error))?;
     let told = |error: std::io::Error| Failure::new(ExitCode::Failure, format!("{}: {error}", token_file.display()));
-    std::fs::create_dir_all(&directory).map_err(told)?;
+    durable_file::private_folder(&directory).map_err(told)?;
     durable_file::write(&token_file, format!("{}\n", token.expose()).as_bytes(), Readers::Owner).map_err(told)?;
     change(context, |contexts| {
         contexts.contexts.insert(args.name.clone(), cluster);

@@ -11,8 +11,8 @@ use super::api_session::{ApiSession, NodeArgs, id};
 use super::context::Context;
 use super::output::{clean, counted};
 use super::shown::ShownArgs;
-use crate::airgap::BundleError;
 use crate::airgap::job_record::{VerifiedJob, Wanted, verify};
+use crate::airgap::{BundleError, signer_of};
 use crate::failure::{ExitCode, Failure};
 use crate::signing::TrustedKey;
 
@@ -41,7 +41,7 @@ pub(super) struct VerifyArgs {
     /// Who must have signed the order, as `pentora key show` prints it (repeatable) [default: anybody].
     #[arg(long, value_name = "KEY")]
     key: Vec<TrustedKey>,
-    /// The node that must have written the bundle, by the key that verifying it prints [default: any].
+    /// The node that must have written the bundle, by the key that `pentora job export` prints; a file needs it, for anybody can sign one.
     #[arg(long, value_name = "KEY")]
     written_by: Option<PeerId>,
     /// Verify the rest of a job whose order nobody signed.
@@ -62,7 +62,10 @@ pub(super) async fn export(args: ExportArgs, context: &Context) -> Result<(), Fa
     let pieces = session.client.job_bundle(&args.job_id).await.map_err(|error| session.failure(&error))?;
     written(pieces, &args.output, &session)?;
     let path = args.output.display();
-    context.say(format_args!("verify it anywhere with\n  pentora job verify {} --bundle {path}", clean(&args.job_id)));
+    let failed = |error: BundleError| Failure::new(ExitCode::Failure, format!("{path}: {}", clean(&error.to_string())));
+    let key = signer_of(&args.output).map_err(failed)?;
+    let job = clean(&args.job_id);
+    context.say(format_args!("verify it anywhere with\n  pentora job verify {job} --bundle {path} --written-by {key}"));
     Ok(())
 }
 
@@ -76,6 +79,8 @@ pub(super) async fn check(args: VerifyArgs, context: &mut Context) -> Result<(),
         job: Some(job),
         signers: args.key.iter().map(|trusted| trusted.key).collect(),
         node: args.written_by,
+        // What a node of the cluster hands over itself is its word by that.
+        any_node: args.bundle.is_none(),
         unsigned: args.unsigned,
     };
     let held = |path: PathBuf| {
@@ -104,7 +109,9 @@ pub(super) async fn check(args: VerifyArgs, context: &mut Context) -> Result<(),
     };
     let verified = verified.map_err(|error| {
         let failure = Failure::new(ExitCode::Failure, format!("{job} does not hold: {}", clean(&error.to_string())));
-        if error.is_of_bundle() {
+        if matches!(error, BundleError::UnknownSigner { .. }) {
+            failure.next("name the node that wrote it with --written-by KEY, as `pentora job export` printed it")
+        } else if error.is_of_bundle() {
             failure.next("export it again from a node that you trust, and compare")
         } else {
             failure

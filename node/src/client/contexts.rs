@@ -100,7 +100,7 @@ impl Contexts {
     pub fn write(&self, path: &Path) -> Result<(), ContextsError> {
         let failed = |source| ContextsError::Io { path: path.to_owned(), source };
         if let Some(directory) = path.parent() {
-            std::fs::create_dir_all(directory).map_err(failed)?;
+            durable_file::private_folder(directory).map_err(failed)?;
         }
         let text = serde_json::to_string_pretty(self).map_err(|error| failed(io::Error::other(error)))?;
         durable_file::write(path, format!("{text}\n").as_bytes(), Readers::Owner).map_err(failed)

@@ -137,7 +137,8 @@ pub fn read_token(path: &Path) -> Result<Secret, String> {
     let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
     let mut text = Zeroizing::new(String::new());
     file.take(TOKEN_FILE_BYTES_MAX).read_to_string(&mut text).map_err(|error| error.to_string())?;
-    checked_token(&text)
+    // Some editors begin a file with a mark of its byte order, which is no part of what is in it.
+    checked_token(text.strip_prefix('\u{feff}').unwrap_or(&text))
 }
 
 /// A token as a header can carry it.
@@ -164,6 +165,16 @@ mod tests {
         let mut sources = Sources { flags: flags.iter().map(flag).collect(), ..Sources::default() };
         sources.env.insert("PENTORA_DATA_DIR".to_owned(), directory.display().to_string());
         locate(&load(&sources).unwrap())
+    }
+
+    #[test]
+    fn a_mark_of_the_byte_order_is_no_part_of_a_token() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("token");
+        std::fs::write(&file, "\u{feff}pna_1\r\n").unwrap();
+        assert_eq!(read_token(&file).unwrap().expose(), "pna_1");
+        std::fs::write(&file, "\u{feff}").unwrap();
+        assert_eq!(read_token(&file).unwrap_err(), "it is empty");
     }
 
     #[test]

@@ -382,8 +382,14 @@ fn warnings(config: &NodeConfig, settings: &Settings, sources: &Sources) -> Vec<
 
 /// A line for each variable that looks like a setting and is none.
 fn strange_variables(sources: &Sources) -> Vec<String> {
-    let others =
-        ["PENTORA_CONFIG", "PENTORA_CONTEXT", "PENTORA_LOG_FORMAT", "PENTORA_DRILL_DOWN_MS", "PENTORA_KILL_AT"];
+    let others = [
+        "PENTORA_CONFIG",
+        "PENTORA_CONTEXT",
+        "PENTORA_LOG",
+        "PENTORA_LOG_FORMAT",
+        "PENTORA_DRILL_DOWN_MS",
+        "PENTORA_KILL_AT",
+    ];
     let names = KEYS.iter().flat_map(|key| key.also_env.iter().map(ToString::to_string).chain([env_name(key.path)]));
     let known: Vec<String> = names.chain(others.map(str::to_owned)).collect();
     let without_prefix = known.iter().filter_map(|name| name.strip_prefix("PENTORA_"));

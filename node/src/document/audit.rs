@@ -1,8 +1,8 @@
 //! The audit log: its entries, and an export that can be verified without a node.
 
-use pentora_raft::Digest;
 use pentora_raft::command::{AuditEntry, Author, Outcome};
 use pentora_raft::state::AuditRecord;
+use pentora_raft::{ClusterId, Digest};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -112,15 +112,15 @@ pub enum AuditLine {
     },
 }
 
-/// What the signature at the end of an export is of: the cluster's id and those of the ones before it, the number and digest before the first entry, and those
-/// of the last one.
+/// What the signature at the end of an export is of: the cluster's id and those of the ones before it, the number and digest before the first
+/// entry, and those of the last one. Ids are ids here and no texts, each of 32 digits: so a statement can be read in one way only.
 #[must_use]
 pub fn end_statement(
-    (cluster, before): (&str, &[String]),
+    (cluster, before): (ClusterId, &[ClusterId]),
     (gone, gone_digest): (u64, &Digest),
     (last, digest): (u64, &Digest),
 ) -> Vec<u8> {
-    let clusters = before.iter().fold(cluster.to_owned(), |all, before| format!("{all},{before}"));
+    let clusters = before.iter().fold(cluster.to_string(), |all, before| format!("{all},{before}"));
     let head = format!("pentora audit export {clusters} {gone} {last} ");
     [head.as_bytes(), &gone_digest.0, &digest.0].concat()
 }

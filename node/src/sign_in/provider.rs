@@ -80,7 +80,7 @@ impl Provider {
         look.is_within(LIFE_MAX_H, now_ms)?;
         let name = look.text_of(&self.name_claim).ok_or_else(|| malformed("it does not say who it is of"))?;
         let who = format!("{PERSON}{}#{name}", self.issuer);
-        if name.is_empty() || who.len() > WHO_BYTES_MAX || name.chars().any(char::is_control) {
+        if name.is_empty() || who.len() > WHO_BYTES_MAX || name.chars().any(is_unseen) {
             return Err(malformed("the name in it is empty, long, or none that can be shown"));
         }
         let has: Vec<&str> = match claim_at(look, &self.role_claim) {
@@ -93,6 +93,17 @@ impl Provider {
             None => Err(Fault::NoRole { who, claim: self.role_claim.clone() }),
         }
     }
+}
+
+/// Whether a character cannot be seen, or turns others around: two names that differ in it alone look like one person.
+fn is_unseen(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+                | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
+                | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}'
+        )
 }
 
 /// A claim by its name, or by the names of the objects around it with dots between: `realm_access.roles`.
@@ -230,6 +241,10 @@ mod tests {
             (with("sub", json!(7)), "jwt_malformed"),
             (with("sub", json!("a\u{1b}[2J")), "jwt_malformed"),
             (with("sub", json!("a".repeat(300))), "jwt_malformed"),
+            (with("sub", json!("\u{feff}")), "jwt_malformed"),
+            (with("sub", json!("alice\u{200b}")), "jwt_malformed"),
+            (with("sub", json!("\u{202e}ecila")), "jwt_malformed"),
+            (with("sub", json!("\u{3164}")), "jwt_malformed"),
             (with("groups", json!(["scan"])), "no_role"),
             (with("groups", json!({"scan team": true})), "no_role"),
             (with("groups", json!("mail scan team")), "no_role"),

@@ -16,6 +16,7 @@ use super::fault::Fault;
 use super::key_set::{KeySet, SET_BYTES_MAX};
 use super::provider::{Person, Provider, Source};
 use crate::data_dir::is_kept;
+use crate::durable_file;
 use crate::tls::{Trust, innermost, nobody};
 
 /// How often keys are read again by themselves. Ours: providers show a key for hours before it signs and after.
@@ -216,7 +217,7 @@ fn read_file(path: &Path) -> Result<KeySet, String> {
     // Whoever may change it signs for anybody.
     is_kept(path).map_err(|error| error.to_string())?;
     let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(|error| failed(error.to_string()))?;
+    let file = durable_file::regular(path).map_err(|error| failed(error.to_string()))?;
     let most = u64::try_from(SET_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
     file.take(most).read_to_end(&mut bytes).map_err(|error| failed(error.to_string()))?;
     KeySet::read(&bytes).map_err(|error| failed(error.to_string()))
@@ -319,6 +320,15 @@ mod tests {
             }
         };
         tokio::time::timeout(Duration::from_secs(30), asked).await.expect("it is answered so in the end");
+    }
+
+    #[test]
+    fn keys_in_a_pipe_keep_nobody_waiting() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("keys.json");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRUSR | nix::sys::stat::Mode::S_IWUSR).unwrap();
+        let why = read_file(&pipe).unwrap_err();
+        assert!(why.contains("keys.json: it is no regular file"), "{why}");
     }
 
     #[tokio::test]

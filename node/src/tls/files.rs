@@ -15,6 +15,7 @@ use rustls::sign::CertifiedKey;
 use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate};
 
 use super::{CHAIN_MAX, Fingerprint, provider};
+use crate::durable_file;
 
 /// The largest file that is read: ten certificates have about 20 KiB.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -143,7 +144,7 @@ pub fn first_of(path: &Path) -> Result<Fingerprint, FilesError> {
 
 fn bounded(path: &Path) -> Result<Vec<u8>, FilesError> {
     let refused = |reason: String| FilesError::File { path: path.to_owned(), reason };
-    let file = std::fs::File::open(path).map_err(|error| refused(error.to_string()))?;
+    let file = durable_file::regular(path).map_err(|error| refused(error.to_string()))?;
     let mut bytes = Vec::new();
     file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| refused(error.to_string()))?;
     if bytes.len() as u64 > FILE_BYTES_MAX {

@@ -15,6 +15,7 @@ use crate::airgap::kept::Kept;
 use crate::airgap::manifest::{Content, Order, Unit};
 use crate::airgap::{BundleError, carried_policy};
 use crate::feeds::FeedStore;
+use crate::orders::Verified;
 use crate::policy::own::OwnFile;
 use crate::results::{ChunkWriter, EARLIER_RUN, Heading};
 
@@ -26,6 +27,8 @@ pub(super) struct Next {
     pub(super) order: Order,
     pub(super) spec: Vec<u8>,
     pub(super) done: Vec<IntervalSet>,
+    /// What somebody signed, where this worker asks for that.
+    pub(super) signed: Option<Verified>,
 }
 
 /// An order that is worked on.
@@ -49,7 +52,7 @@ impl Work {
         engine: Engine,
         feeds: FeedStore,
     ) -> Result<Self, String> {
-        let Next { order, spec, done } = next;
+        let Next { order, spec, done, .. } = next;
         let node = embedded::of_worker(own, file, engine, feeds).await.map_err(|failure| failure.to_string())?;
         let begun = match hold_to(&node, rules).await {
             Ok(()) => Self::submit(&node, &order, spec, &done).await,

@@ -3,8 +3,8 @@
 use std::io::BufRead;
 
 use pentora_p2p::PeerId;
-use pentora_raft::Digest;
 use pentora_raft::state::chained;
+use pentora_raft::{ClusterId, Digest};
 use pentora_scanner::finding::plain_text;
 
 use crate::document::{AuditDocument, AuditLine, end_statement};
@@ -15,10 +15,10 @@ const LINE_BYTES_MAX: u64 = 16 * 1024;
 /// An export that is whole and unchanged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Verified {
-    /// Which cluster's, in hexadecimal.
-    pub(super) cluster: String,
+    /// Which cluster's.
+    pub(super) cluster: ClusterId,
     /// The clusters of which that one is what was kept.
-    before: Vec<String>,
+    before: Vec<ClusterId>,
     /// How many entries are not in it because the cluster did not keep them any more.
     pub(super) gone: u64,
     /// The digest of the last of those.
@@ -104,8 +104,8 @@ pub(super) fn verify(mut file: impl BufRead) -> Result<Verified, Broken> {
             (AuditLine::Begin { cluster, before, gone, gone_digest }, None) => {
                 let gone_digest = digest(&gone_digest).ok_or(odd("it has no digest"))?;
                 verified = Some(Verified {
-                    cluster,
-                    before,
+                    cluster: id(&cluster).ok_or(odd(NO_ID))?,
+                    before: before.iter().map(|text| id(text)).collect::<Option<_>>().ok_or(odd(NO_ID))?,
                     gone,
                     gone_digest,
                     last: gone,
@@ -122,7 +122,7 @@ pub(super) fn verify(mut file: impl BufRead) -> Result<Verified, Broken> {
                     return Err(odd("the entries before it are not all of those that were signed"));
                 }
                 let statement = end_statement(
-                    (&whole.cluster, &whole.before),
+                    (whole.cluster, &whole.before),
                     (whole.gone, &whole.gone_digest),
                     (last, &whole.digest),
                 );
@@ -181,6 +181,13 @@ fn next_line(file: &mut impl BufRead, line: usize) -> Result<Option<AuditLine>, 
     Ok(Some(read))
 }
 
+/// Why a text is no id.
+const NO_ID: &str = "it names a cluster by what is no cluster's id";
+
+fn id(text: &str) -> Option<ClusterId> {
+    text.parse().ok()
+}
+
 fn digest(text: &str) -> Option<Digest> {
     let bytes = hex::decode(text).ok()?;
     Some(Digest(bytes.try_into().ok()?))
@@ -193,13 +200,18 @@ mod tests {
     use pentora_raft::State;
     use pentora_raft::command::{AuditEntry, Author, Command, Outcome, Proposal};
 
+    fn of(cluster: u8) -> ClusterId {
+        ClusterId([cluster; 16])
+    }
+
     /// An export of `count` entries, the first `gone` of them not kept any more.
     fn exported(count: u64, gone: u64) -> Vec<String> {
-        exported_of("c1", &[], count, gone)
+        exported_of(1, &[], count, gone)
     }
 
     /// The same of a cluster that was others before.
-    fn exported_of(cluster: &str, clusters_before: &[String], count: u64, gone: u64) -> Vec<String> {
+    fn exported_of(cluster: u8, clusters_before: &[u8], count: u64, gone: u64) -> Vec<String> {
+        let (cluster, clusters_before) = (of(cluster), clusters_before.iter().map(|id| of(*id)).collect::<Vec<_>>());
         let mut state = State::default();
         for number in 1..=count {
             let author = Author { who: "ci".into(), from: "10.0.0.9".into() };
@@ -217,10 +229,10 @@ mod tests {
         let ends = state.audit_ends();
         let before =
             state.audit(0).filter(|(number, _)| *number <= gone).last().map_or(Digest([0; 32]), |(_, it)| it.digest);
-        let statement = end_statement((cluster, clusters_before), (gone, &before), (ends.last, &ends.digest));
+        let statement = end_statement((cluster, &clusters_before), (gone, &before), (ends.last, &ends.digest));
         let begin = AuditLine::Begin {
-            cluster: cluster.into(),
-            before: clusters_before.to_vec(),
+            cluster: cluster.to_string(),
+            before: clusters_before.iter().map(ToString::to_string).collect(),
             gone,
             gone_digest: hex::encode(before.0),
         };
@@ -271,10 +283,12 @@ mod tests {
             (changed(4, "\"ci\"", "\"cj\""), "entry 4 was changed"),
             (changed(3, "403", "404"), "entry 3 was changed"),
             (changed(2, "name=n2", "name=n3"), "entry 2 was changed"),
-            (changed(0, "\"gone\"", "\"before\":[\"c0\"],\"gone\""), "signature"),
+            (changed(0, "\"gone\"", &format!("\"before\":[\"{}\"],\"gone\"", of(9))), "signature"),
             (changed(2, "answered", "asked"), "entry 2 was changed"),
             (changed(5, "2023-", "2024-"), "entry 5 was changed"),
-            (changed(0, "c1", "c2"), "signature"),
+            (changed(0, &of(1).to_string(), &of(2).to_string()), "signature"),
+            (changed(0, &of(1).to_string(), "c1"), "no cluster's id"),
+            (changed(0, &of(1).to_string(), &format!("{},{}", of(1), of(2))), "no cluster's id"),
             ([lines.clone(), vec![lines[1].clone()]].concat(), "behind the end"),
             ([vec![lines[0].clone()], lines.clone()].concat(), "begins twice"),
             (vec!["{}".into()], "no line of an audit export"),
@@ -289,6 +303,17 @@ mod tests {
     }
 
     #[test]
+    fn a_cluster_before_cannot_be_shifted_into_the_name_of_the_one_that_signed() {
+        let lines = exported_of(3, &[2], 5, 0);
+        check(&lines).unwrap();
+        let shifted =
+            lines[0].replace(&format!("\"{}\",\"before\":[\"{}\"]", of(3), of(2)), &format!("\"{},{}\"", of(3), of(2)));
+        assert_ne!(shifted, lines[0]);
+        let error = check(&[vec![shifted], lines[1..].to_vec()].concat()).unwrap_err().to_string();
+        assert!(error.contains("no cluster's id"), "{error}");
+    }
+
+    #[test]
     fn an_export_goes_on_from_an_earlier_one_of_the_same_log_and_from_no_other() {
         let all = check(&exported(9, 0)).unwrap();
         let earlier = check(&exported(5, 0)).unwrap();
@@ -300,10 +325,10 @@ mod tests {
         assert!(earlier.goes_on_from(&all).unwrap_err().contains("before the earlier one"));
         let other = Verified { digest: Digest([1; 32]), ..earlier.clone() };
         assert!(all.goes_on_from(&other).unwrap_err().contains("rewritten"));
-        let restored = check(&exported_of("c3", &["c2".into(), "c1".into()], 9, 0)).unwrap();
+        let restored = check(&exported_of(3, &[2, 1], 9, 0)).unwrap();
         restored.goes_on_from(&earlier).unwrap();
         assert!(all.goes_on_from(&restored).unwrap_err().contains("different clusters"), "not the other way");
-        let foreign = Verified { cluster: "c2".into(), ..earlier };
+        let foreign = Verified { cluster: of(2), ..earlier };
         assert!(all.goes_on_from(&foreign).unwrap_err().contains("different clusters"));
     }
 }

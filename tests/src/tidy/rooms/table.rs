@@ -113,7 +113,7 @@ const NODE: &str = "
     malloc:
     privilege:
     cli: airgap backup capacity client clock config data_dir document drill durable_file embedded exclusions failure feeds masked orders signing tls
-    app: access airgap api backup client clock config coordinator data_dir document drill durable_file embedded failure feeds gateway holders jobs join keeps member_address meters outside policy raft_transport results rpc schedules sign_in signing spec tls traces trail work_protocol worker
+    app: access airgap api backup client clock config coordinator data_dir document drill durable_file embedded failure feeds gateway holders jobs join keeps member_address meters orders outside policy raft_transport results rpc schedules sign_in signing spec tls traces trail work_protocol worker
     outside: gateway member_address
     gateway: coordinator rpc work_protocol
     holders: results rpc
@@ -146,7 +146,7 @@ const NODE: &str = "
     drill:
     meters:
     work_protocol:
-    sign_in: data_dir tls
+    sign_in: data_dir durable_file tls
     data_dir: durable_file member_address tls
     durable_file:
     member_address:

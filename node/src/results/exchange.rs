@@ -299,7 +299,7 @@ impl Exchange {
                 Some(taker) => match self.way_to(taker) {
                     Ok((together, peer)) => tokio::select! {
                         biased;
-                        handed = together.hand_in(peer, (digest, &bytes), HAND_IN_WITHIN) => {
+                        handed = together.hand_in(peer, (digest, &bytes), HAND_IN_WITHIN, tries > 0) => {
                             handed.map_err(|error| error.to_string())
                         }
                         // One that is frozen or cut off does not hang up.

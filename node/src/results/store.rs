@@ -116,7 +116,10 @@ impl ChunkStore {
         let (damaged, found, waiting) = (Mutex::default(), Notify::new(), Mutex::default());
         let journal = Mutex::new(Journal::open(directory, |digest, bytes| {
             let file = directory.join(digest.to_string());
-            if is_whole(&file, digest)? { Ok(()) } else { durable_file::write(&file, bytes, Readers::Everybody) }
+            // Anew even where it reads whole: what a failed write left in memory reads so as well. All of them are synced together.
+            // Where there is no room for that, what is there does.
+            small::write_unsynced(&file, bytes)
+                .or_else(|error| if is_whole(&file, digest).unwrap_or(false) { Ok(()) } else { Err(error) })
         }));
         let path = directory.to_owned();
         Ok(Self(Arc::new(Place::Directory { path, floor_bytes, damaged, found, waiting, journal })))

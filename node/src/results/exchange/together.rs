@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::StreamExt;
 use pentora_p2p::PeerId;
 use pentora_raft::Digest;
 use pentora_raft::command::StoredChunk;
@@ -16,6 +17,10 @@ use crate::rpc::calls::{BROUGHT_MAX, CallError, Calls, Receipt};
 
 /// A chunk above this goes by itself, in bytes: others would wait for it.
 const SMALL_BYTES_MAX: usize = 64 << 10;
+/// What goes together at most, in bytes: it is there in time on a way of half a megabit a second.
+const TOGETHER_BYTES_MAX: usize = 1 << 20;
+/// Chunks that go one by one at the same time, below what the other side takes.
+const ALONE_AT_ONCE: usize = 8;
 
 /// Where chunks go, and whether they are to be on as many nodes as there should be.
 type Way = (PeerId, bool);
@@ -70,14 +75,16 @@ impl Together {
         }
     }
 
-    /// Has a gateway make a chunk durable, and waits for its word on where it is.
+    /// Has a gateway make a chunk durable, and waits for its word on where it is. One that goes `alone` has longer at the gateway, and
+    /// holds up no other.
     pub(super) async fn hand_in(
         &self,
         peer: PeerId,
         chunk: (Digest, &Bytes),
         within: Duration,
+        alone: bool,
     ) -> Result<StoredChunk, CallError> {
-        if chunk.1.len() > SMALL_BYTES_MAX {
+        if alone || chunk.1.len() > SMALL_BYTES_MAX {
             return self.calls.hand_in(peer, chunk.0, chunk.1, within).await;
         }
         match self.bring((peer, true), chunk, within).await? {
@@ -99,7 +106,11 @@ impl Together {
             let together = self.clone();
             drop(TaskTracker::new().spawn(async move { together.bring_waiting(way).await }));
         }
-        answered.await.unwrap_or(Err(CallError::HungUp))
+        // The wait for those before it counts as well.
+        match tokio::time::timeout(within, answered).await {
+            Ok(answer) => answer.unwrap_or(Err(CallError::HungUp)),
+            Err(_elapsed) => Err(CallError::TimedOut { after: within }),
+        }
     }
 
     /// Brings what waits, until nothing does.
@@ -122,7 +133,13 @@ impl Together {
             waiting.remove(&way);
             return None;
         }
-        Some(those.drain(..those.len().min(BROUGHT_MAX)).collect())
+        let mut bytes = 0;
+        let fits = |one: &&Waiting| {
+            bytes += one.chunk.1.len();
+            bytes <= TOGETHER_BYTES_MAX
+        };
+        let count = those.iter().take(BROUGHT_MAX).take_while(fits).count().max(1);
+        Some(those.drain(..count).collect())
     }
 
     async fn bring_those(&self, (peer, to_hand_in): Way, those: Vec<Waiting>) {
@@ -148,14 +165,22 @@ impl Together {
                 }
             }
         }
-        for Waiting { chunk: (digest, bytes), within, answer } in those {
-            let receipt = if to_hand_in {
-                self.calls.hand_in(peer, digest, &bytes, within).await.map(Receipt::Stored)
-            } else {
-                self.calls.put_chunk(peer, digest, &bytes, within).await.map(|()| Receipt::Kept)
+        let one_by_one = |Waiting { chunk: (digest, bytes), within, mut answer }| async move {
+            let sending = async {
+                if to_hand_in {
+                    self.calls.hand_in(peer, digest, &bytes, within).await.map(Receipt::Stored)
+                } else {
+                    self.calls.put_chunk(peer, digest, &bytes, within).await.map(|()| Receipt::Kept)
+                }
+            };
+            let receipt = tokio::select! {
+                biased;
+                () = answer.closed() => return,
+                receipt = sending => receipt,
             };
             let _ = answer.send(receipt);
-        }
+        };
+        futures::stream::iter(those).for_each_concurrent(ALONE_AT_ONCE, one_by_one).await;
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Way, Vec<Waiting>>> {

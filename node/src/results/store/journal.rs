@@ -46,14 +46,15 @@ pub(super) struct Journal {
 #[derive(Debug)]
 pub(super) struct Retired {
     directory: PathBuf,
-    at: usize,
+    file: File,
 }
 
 impl Journal {
     /// The journal in `directory`. What an earlier process left in it is in the files first, as `write` makes them durable.
     pub(super) fn open(directory: &Path, write: impl Fn(Digest, &Bytes) -> io::Result<()>) -> Self {
         let left: Vec<PathBuf> = NAMES.iter().map(|name| directory.join(name)).filter(|path| path.exists()).collect();
-        let done = left.iter().try_for_each(|path| read_again(path, &write));
+        // What cannot be read or written again keeps nothing else from it.
+        let done = left.iter().map(|path| read_again(path, &write)).fold(Ok(()), Result::and);
         // A process that was killed has left whole files that are not on the disk yet.
         let done = if left.is_empty() { done } else { done.and_then(|()| sync_all_of(directory)) };
         let done = done.and_then(|()| left.iter().try_for_each(std::fs::remove_file));
@@ -130,8 +131,8 @@ impl Journal {
         if self.is_other_full || self.is_broken || self.bytes == 0 {
             return None;
         }
-        let retired = Retired { directory: self.directory.clone(), at: self.at };
-        (self.file, self.at, self.bytes, self.is_other_full) = (None, 1 - self.at, 0, true);
+        let retired = Retired { directory: self.directory.clone(), file: self.file.take()? };
+        (self.at, self.bytes, self.is_other_full) = (1 - self.at, 0, true);
         Some(retired)
     }
 
@@ -153,9 +154,10 @@ impl Retired {
     /// # Errors
     /// What the system refuses; it is as it was then.
     pub(super) fn empty(self) -> io::Result<()> {
-        let Self { directory, at } = self;
+        let Self { directory, file } = self;
         sync_all_of(&directory)?;
-        std::fs::remove_file(path_of(&directory, at))
+        // By its descriptor: another store of this directory may have begun one of that name meanwhile.
+        file.set_len(0)
     }
 }
 
@@ -179,10 +181,11 @@ fn sync_all_of(directory: &Path) -> io::Result<()> {
 /// Gives `write` the whole records of a file. What is behind them came to nothing.
 fn read_again(path: &Path, write: &impl Fn(Digest, &Bytes) -> io::Result<()>) -> io::Result<()> {
     let mut file = BufReader::new(File::open(path)?);
+    let mut done = Ok(());
     while let Some((digest, bytes)) = next_record(&mut file)? {
-        write(digest, &bytes)?;
+        done = done.and(write(digest, &bytes));
     }
-    Ok(())
+    done
 }
 
 /// The next whole record; `None` where there is none.

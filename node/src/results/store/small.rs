@@ -83,6 +83,8 @@ impl ChunkStore {
         let Place::Directory { path, damaged, journal, .. } = &*self.0 else { return Vec::new() };
         let one_by_one = || chunks.iter().map(|(digest, bytes)| self.put_now(*digest, bytes)).collect();
         let mut journal = lock(journal);
+        // It may have grown long while the other was being emptied.
+        self.empty(journal.turn());
         if !journal.is_ready() {
             return one_by_one();
         }
@@ -103,8 +105,12 @@ impl ChunkStore {
         if let Err(error) = journal.append(new.map(|(digest, bytes)| (*digest, bytes))) {
             tracing::warn!(%error, "small results are synced file by file");
             // They are not known to be on disk, and must not be found as if they were.
-            let is_gone = |digest: &Digest| std::fs::remove_file(path.join(digest.to_string())).is_ok();
-            if written.iter().all(is_gone) {
+            let is_left = |digest: &&Digest| {
+                let removed = std::fs::remove_file(path.join(digest.to_string()));
+                removed.is_err_and(|error| error.kind() != io::ErrorKind::NotFound)
+            };
+            // Each is tried, whatever came of the others.
+            if written.iter().filter(is_left).count() == 0 {
                 return one_by_one();
             }
             let refused = |digest| Err(StoreError::Io { digest, source: io::Error::from(error.kind()) });
@@ -130,7 +136,7 @@ impl ChunkStore {
 }
 
 /// Puts a file under its name, whole for this process and those after it. It is on disk when the system syncs it.
-fn write_unsynced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn write_unsynced(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut draft = Draft::begin(path, Readers::Everybody)?;
     draft.write_all(bytes)?;
     draft.show()

@@ -264,7 +264,11 @@ impl ConnectScan {
                 self.note_up(now, flight.host, answer.reason);
             }
             self.note_trial(&flight, None);
-            self.miss_pulse(&flight);
+            if answer.is_own_word {
+                self.lose_known_port(&flight);
+            } else {
+                self.miss_pulse(now, &flight);
+            }
             self.settle(flight.host);
             return None;
         }
@@ -288,7 +292,7 @@ impl ConnectScan {
         self.measures.window.answered();
         self.results.tally.replies += 1;
         self.note_up(now, flight.host, answer.reason);
-        self.note_pulse(&flight);
+        self.note_pulse(now, &flight);
         self.note_trial(&flight, Some(answer.state));
         let listen = flight.position.and_then(|position| self.note_port(&flight, position, answer));
         listen.iter().for_each(|listen| self.places.listen(listen));
@@ -339,7 +343,7 @@ impl ConnectScan {
             host.heard.mark_unreachable(position, reason);
         }
         self.note_trial(&flight, None);
-        self.miss_pulse(&flight);
+        self.lose_known_port(&flight);
         self.settle(flight.host);
     }
 

@@ -154,7 +154,9 @@ impl RateCap {
                 let mut pacer = locked(&self.pacer);
                 while let owed @ 1.. = self.owed.load(Ordering::Relaxed) {
                     let paid = pacer.admit(now, pps, u32::try_from(owed).unwrap_or(u32::MAX))?;
-                    self.owed.fetch_sub(paid.into(), Ordering::Relaxed);
+                    // Somebody may have taken the cap away meanwhile, and all that was owed with it.
+                    let less = |owed: u64| Some(owed.saturating_sub(paid.into()));
+                    let _before = self.owed.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
                 }
                 pacer.admit(now, pps, wanted)
             }

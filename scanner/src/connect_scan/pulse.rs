@@ -2,12 +2,16 @@
 //!
 //! While such a question is out its host is asked nothing else, so that one that takes a few connections per second has room for it.
 
+use std::cmp::Reverse;
+use std::time::Duration;
+
 use super::host::{Host, HostPhase};
 use super::{ConnectScan, Flight};
 use crate::finding::Observation;
 use crate::gate::{Stage, Verdict};
 use crate::port::Port;
 use crate::scan::discovery::DiscoveryPort;
+use crate::scan::pulse::PAUSE;
 use crate::slot_map::Key;
 
 /// So many questions must be in vain at least, and at most, each asked as often as any port.
@@ -23,20 +27,26 @@ impl Host {
 
     /// The next port to ask because nothing was heard for a while.
     pub(super) fn next_pulse(&mut self, ports: u32) -> Option<DiscoveryPort> {
-        let may_ask = self.up.is_some() && !self.is_middlebox() && self.pulse.wants(self.asked(ports));
+        let is_there = self.up.is_some() && self.not_sent.is_none();
+        let may_ask = is_there && !self.is_middlebox() && self.pulse.wants(self.asked(ports));
         let port = if may_ask { self.pulse.ask()? } else { return None };
         Some(DiscoveryPort { port, position: None })
+    }
+
+    /// Whether its other probes wait for a question that is out.
+    pub(super) fn is_held_by_pulse(&self) -> bool {
+        self.not_sent.is_none() && self.pulse.is_asking()
     }
 }
 
 impl ConnectScan {
     /// A port has answered for itself.
-    pub(super) fn note_pulse(&mut self, flight: &Flight) {
+    pub(super) fn note_pulse(&mut self, now: Duration, flight: &Flight) {
         let ports = self.plan.port_count();
         let Some(host) = self.hosts.get_mut(flight.host) else { return };
         let (asked, address) = (host.asked(ports), host.scanned.address);
         let was_held = host.pulse.is_asking();
-        host.pulse.answered(asked, u32::try_from(host.sent).unwrap_or(u32::MAX));
+        host.pulse.answered(now, asked, u32::try_from(host.sent).unwrap_or(u32::MAX));
         // Nothing between this machine and itself bans it, and whoever wants a single try gets no other question.
         let is_watched = !address.is_loopback() && self.limits.tries != Some(1);
         // Not one at which each connection counts.
@@ -49,15 +59,27 @@ impl ConnectScan {
         }
     }
 
+    /// A known port refuses by the host's own word, or this machine's own filter does: it is not asked for this any more.
+    pub(super) fn lose_known_port(&mut self, flight: &Flight) {
+        let Some(host) = self.hosts.get_mut(flight.host).filter(|_| flight.is_pulse) else { return };
+        host.pulse.refused(flight.port);
+        self.line_up(flight.host);
+    }
+
     /// A known port was asked in vain, or refused by something on the way: the next one is asked, or the host has stopped answering.
-    pub(super) fn miss_pulse(&mut self, flight: &Flight) {
+    pub(super) fn miss_pulse(&mut self, now: Duration, flight: &Flight) {
         let tries = f64::from(self.tries_wanted(flight.host));
         let loss = self.measures.estimates().loss;
-        let Some(host) = self.hosts.get_mut(flight.host).filter(|_| flight.is_pulse) else { return };
+        let is_asked = |host: &&mut Host| flight.is_pulse && host.not_sent.is_none();
+        let Some(host) = self.hosts.get_mut(flight.host).filter(is_asked) else { return };
         let loss = host.own.own_loss().map_or(loss, |own| own.rate()).clamp(1e-6, 0.99);
         let asked_max = (WRONG_MAX.ln() / (tries * loss.ln())).ceil().clamp(ASKED.0, ASKED.1);
-        if !host.pulse.missed(asked_max) {
-            return self.line_up(flight.host);
+        if !host.pulse.missed(now, asked_max) {
+            // The next one not at once: what is silent for a moment is left alone for that.
+            if !std::mem::replace(&mut host.queued, true) {
+                self.held_hosts.push(Reverse((now + PAUSE, flight.host)));
+            }
+            return;
         }
         let address = host.scanned.address;
         (host.phase, host.step) = (HostPhase::Ports, u32::MAX);

@@ -65,7 +65,7 @@ impl ConnectScan {
     pub(super) fn choose(&mut self, now: Duration) -> Option<(Flight, Place)> {
         while let Some(flight) = self.bench.pop_front() {
             let Some(host) = self.hosts.get_mut(flight.host) else { continue };
-            if host.pulse.is_asking() && !flight.is_pulse {
+            if host.is_held_by_pulse() && !flight.is_pulse {
                 self.held_count += 1;
                 self.held.insert((now + FULL_PAUSE, self.held_count), flight);
                 continue;
@@ -96,7 +96,7 @@ impl ConnectScan {
                 }
             };
             host.queued = false;
-            if host.pulse.is_asking() {
+            if host.is_held_by_pulse() {
                 continue;
             }
             let before = (host.step, host.discovery_sent, host.trial);
@@ -265,7 +265,7 @@ impl ConnectScan {
                 }
                 self.note_given_up(&flight);
                 self.note_trial(&flight, None);
-                self.miss_pulse(&flight);
+                self.miss_pulse(now, &flight);
                 self.give_up(flight.host);
             } else {
                 self.bench.push_back(Flight {

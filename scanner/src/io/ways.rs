@@ -202,7 +202,12 @@ impl Ways {
         let carries = |interface: &u32| links.iter().any(|link| link.interface == *interface && link.carries());
         // The routes are many on some machines, and only looked at where something has changed.
         if self.state != State::There || !self.known.carrying.iter().all(carries) {
-            return self.note(now, &Table::of(netlink::routes().ok()?, &links));
+            let change = self.note(now, &Table::of(netlink::routes().ok()?, &links));
+            if self.state != State::There || change.is_some() {
+                return change;
+            }
+            // It led to no target, or another leads there: it is not watched any more.
+            self.known.carrying.retain(carries);
         }
         self.looked_at = Some(now);
         self.looks = (self.looks + 1) % GATEWAYS_EVERY;

@@ -5,8 +5,17 @@
 //! many have been asked since the last answer, such a port is asked once more. If it answers, the others are filtered. If none of a few
 //! does, the host has stopped answering: it is asked nothing more, and of what was asked since its last answer nothing is known.
 //!
+//! A host is silent for a moment for many reasons: a way that changes, a roaming client. So it has stopped only once it was silent for
+//! seconds, during which it is left alone but for these questions. One known port alone proves nothing: it may have a limit of its own.
+//!
 //! Pure: told what is sent and heard. `K` names what is asked, a port or a probe.
 
+use std::time::Duration;
+
+/// So long must a host have been silent before it has stopped answering: what is lost for a moment is back by then.
+const STOPPED_MIN: Duration = Duration::from_secs(8);
+/// The time from one question in vain to the next until then.
+pub(crate) const PAUSE: Duration = Duration::from_millis(500);
 /// Ports asked since the last answer before one that is known is asked again; twice as many each time that it answers.
 const GAP: u32 = 32;
 /// The same when all have been asked: a handful is silent by chance.
@@ -22,6 +31,8 @@ pub(crate) struct Pulse<K> {
     /// How many of its ports had been asked at its last answer, and at the one before that: what was out then may have come too late.
     alive: u32,
     before: u32,
+    /// When that was.
+    at: Duration,
     /// Probes that it had been sent then.
     sent: u32,
     gap: u32,
@@ -38,6 +49,7 @@ impl<K> Default for Pulse<K> {
             known: [const { None }; KNOWN],
             alive: 0,
             before: 0,
+            at: Duration::ZERO,
             sent: 0,
             gap: GAP,
             asked: 0,
@@ -57,13 +69,13 @@ impl<K: Copy + PartialEq> Pulse<K> {
     }
 
     /// The host has answered for itself, when `asked` of its ports had been asked for the first time, by so many probes.
-    pub(crate) fn answered(&mut self, asked: u32, sent: u32) {
+    pub(crate) fn answered(&mut self, now: Duration, asked: u32, sent: u32) {
         if self.asked > 0 {
             self.gap = self.gap.saturating_mul(2);
             // It answers behind all that was asked.
             self.alive = asked;
         }
-        (self.before, self.alive, self.sent) = (self.alive, asked, sent);
+        (self.before, self.alive, self.at, self.sent) = (self.alive, asked, now, sent);
         (self.asked, self.is_out, self.is_wanted) = (0, false, false);
     }
 
@@ -88,7 +100,7 @@ impl<K: Copy + PartialEq> Pulse<K> {
     pub(crate) fn ask(&mut self) -> Option<K> {
         let known = || self.known.iter().flatten().copied();
         let next = known().nth(usize::from(self.asked) % known().count().max(1))?;
-        self.asked += 1;
+        self.asked = self.asked.saturating_add(1);
         (self.is_out, self.is_wanted) = (true, false);
         Some(next)
     }
@@ -104,12 +116,23 @@ impl<K: Copy + PartialEq> Pulse<K> {
         self.is_out
     }
 
-    /// A question was in vain; true if so many were, so that the host has stopped answering.
-    pub(crate) fn missed(&mut self, asked_max: f64) -> bool {
+    /// What was asked refuses by the host's own word, or of this machine's own: that is nobody to ask any more, and no silence.
+    pub(crate) fn refused(&mut self, what: K) {
+        self.known.iter_mut().filter(|known| **known == Some(what)).for_each(|known| *known = None);
+        (self.asked, self.is_out, self.is_wanted) = (0, false, false);
+    }
+
+    /// A question was in vain; true if so many were, for so long, that the host has stopped answering.
+    pub(crate) fn missed(&mut self, now: Duration, asked_max: f64) -> bool {
         if !std::mem::replace(&mut self.is_out, false) {
             return false;
         }
-        self.has_stopped = f64::from(self.asked) >= asked_max;
+        let is_enough = f64::from(self.asked) >= asked_max && now >= self.at + STOPPED_MIN;
+        if is_enough && self.known.iter().flatten().count() < 2 {
+            (self.known, self.asked) = ([const { None }; KNOWN], 0);
+            return false;
+        }
+        self.has_stopped = is_enough;
         self.has_stopped
     }
 
@@ -142,8 +165,8 @@ mod tests {
     fn alive_at(asked: u32) -> Pulse<u16> {
         let mut pulse = Pulse::default();
         pulse.know(22);
-        pulse.answered(asked - 2, 8);
-        pulse.answered(asked, 10);
+        pulse.answered(Duration::ZERO, asked - 2, 8);
+        pulse.answered(Duration::ZERO, asked, 10);
         pulse
     }
 
@@ -153,7 +176,7 @@ mod tests {
         assert_eq!([41, 42].map(|asked| pulse.wants(asked)), [false, true]);
         assert_eq!(pulse.ask(), Some(22));
         assert!(!pulse.wants(500) && pulse.is_asking(), "one after the other");
-        pulse.answered(60, 70);
+        pulse.answered(Duration::ZERO, 60, 70);
         assert_eq!([123, 124].map(|asked| pulse.wants(asked)), [false, true]);
         assert!(!pulse.has_stopped() && pulse.settled().is_none() && pulse.missed_of(1000) == 0.0);
         let nobody: Pulse<u16> = Pulse::default();
@@ -167,11 +190,30 @@ mod tests {
         for port in [22, 80, 443] {
             assert!(!pulse.has_stopped() && pulse.wants(300));
             assert_eq!(pulse.ask(), Some(port));
-            assert_eq!((pulse.missed(3.0), pulse.missed(3.0)), (port == 443, false), "each counts once");
+            let mut missed = || pulse.missed(STOPPED_MIN, 3.0);
+            assert_eq!((missed(), missed()), (port == 443, false), "each counts once");
         }
         assert!(pulse.has_stopped() && !pulse.wants(300) && !pulse.wants_last(1000));
         assert_eq!((pulse.sent(), pulse.settled()), (10, Some(198)));
         assert!((pulse.missed_of(1000) - 0.802).abs() < 1e-9);
+    }
+
+    #[test]
+    fn neither_a_moment_nor_one_port_alone_is_a_host_that_has_stopped() {
+        let mut pulse = alive_at(200);
+        pulse.know(80);
+        for _ in 0..9 {
+            assert!(pulse.ask().is_some() && !pulse.missed(STOPPED_MIN - PAUSE, 3.0), "it was silent for a moment");
+        }
+        pulse.refused(80);
+        for number in 0..3 {
+            assert_eq!(pulse.ask(), Some(22));
+            assert!(
+                !pulse.missed(STOPPED_MIN, 3.0) && pulse.has_known() == (number < 2),
+                "22 may have a limit of its own"
+            );
+        }
+        assert!(!pulse.wants(1000) && !pulse.has_stopped());
     }
 
     #[test]
@@ -181,7 +223,7 @@ mod tests {
         let mut pulse = Pulse { alive: 92, ..std::mem::take(&mut pulse) };
         assert!(pulse.wants_last(100) && pulse.wants(100));
         assert_eq!(pulse.ask(), Some(22));
-        pulse.answered(100, 120);
+        pulse.answered(Duration::ZERO, 100, 120);
         assert!(!pulse.wants_last(100));
     }
 }

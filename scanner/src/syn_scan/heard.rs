@@ -134,6 +134,7 @@ impl SynScan {
         // A host that refuses for itself is there.
         if reply.is_own_word {
             self.note_up(index, reply.reason);
+            self.lose_known_port(index, reply.probe);
         }
     }
 

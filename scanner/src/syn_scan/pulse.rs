@@ -3,6 +3,9 @@
 //! While such a question is out its host is asked nothing else, so that one that takes a few SYNs per second has room for it; and it is
 //! asked as often as the path's loss calls for.
 
+use std::time::Duration;
+
+use super::epochs::EPOCH;
 use super::rest::logarithm;
 use super::target::{HostPhase, Target};
 use super::{Reply, SynScan};
@@ -10,6 +13,7 @@ use crate::finding::Observation;
 use crate::gate::{Stage, Verdict};
 use crate::packet::probe::Probe;
 use crate::port::Port;
+use crate::scan::pulse::PAUSE;
 
 /// Questions at least, and at most.
 const ASKED: (f64, f64) = (3.0, 12.0);
@@ -31,13 +35,14 @@ impl SynScan {
             // A filter that has had enough of connections may let these through.
             Probe::Ack(_) | Probe::Echo | Probe::Timestamp => false,
         };
+        let now = self.epoch_began();
         let Some(target) = self.target(index) else { return };
         let (asked, phase) = (target.asked(ports), target.phase);
         let Some(heard) = target.heard.as_mut() else { return };
         if known {
             heard.pulse.know(reply.probe);
         }
-        heard.pulse.answered(asked, heard.sent);
+        heard.pulse.answered(now, asked, heard.sent);
         if phase == HostPhase::Pulse {
             target.phase = HostPhase::Ports;
             let is_last = std::mem::take(&mut heard.is_ending);
@@ -72,6 +77,21 @@ impl SynScan {
         true
     }
 
+    /// The time, as far as silences are measured by it: when the running epoch began.
+    fn epoch_began(&self) -> Duration {
+        EPOCH * self.moment.epoch
+    }
+
+    /// A known port refuses by the host's own word: it is not asked for this any more.
+    pub(super) fn lose_known_port(&mut self, index: u64, probe: Probe) {
+        let Some(target) = self.target(index).filter(|target| target.phase == HostPhase::Pulse) else { return };
+        let Some(heard) = target.heard.as_mut() else { return };
+        heard.pulse.refused(probe);
+        let is_last = std::mem::take(&mut heard.is_ending);
+        target.phase = HostPhase::Ports;
+        if is_last { self.conclude(index) } else { self.line_up(index) }
+    }
+
     /// The next question, one at a time.
     pub(super) fn next_pulse(&mut self, index: u64) -> Option<Probe> {
         let ports = self.ports;
@@ -82,13 +102,16 @@ impl SynScan {
     }
 
     /// The answer to a question has had its time: there is another one, or the host has stopped answering.
-    pub(super) fn end_pulse(&mut self, index: u64) {
+    pub(super) fn end_pulse(&mut self, index: u64, now: Duration) {
         let asked_max = (self.miss_max.ln() / logarithm(self.path.loss())).ceil().clamp(ASKED.0, ASKED.1);
+        let began = self.epoch_began();
         let Some(target) = self.target(index) else { return };
         let address = target.address;
         let Some(heard) = target.heard.as_mut() else { return };
-        if !heard.pulse.missed(asked_max) {
-            return self.line_up(index);
+        if !heard.pulse.missed(began, asked_max) {
+            // The next one not at once: what is silent for a moment is left alone for that.
+            target.is_held = true;
+            return self.rest(index, now + PAUSE);
         }
         let probes = heard.pulse.sent();
         target.phase = HostPhase::Ports;

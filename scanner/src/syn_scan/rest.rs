@@ -100,7 +100,7 @@ impl SynScan {
         }
         let Some(target) = self.target(index) else { return };
         if target.phase == HostPhase::Pulse {
-            return self.end_pulse(index);
+            return self.end_pulse(index, now);
         }
         if target.phase == HostPhase::Link {
             target.pass += 1;

@@ -154,7 +154,8 @@ impl Transmitter {
                 },
             }
         }
-        (self.count, self.sent, self.full_since) = (0, 0, None);
+        // A queue that is stuck stays so until it takes a packet.
+        (self.count, self.sent) = (0, 0);
     }
 
     /// Whether the queue, which has no room now, has had none for so long that nobody empties it.

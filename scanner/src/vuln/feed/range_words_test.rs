@@ -90,7 +90,7 @@ fn signs_and_words_are_read_as_they_are_meant() {
         ("at most 3.2", "<= 3.2"),
         ("no later than 3.2", "<= 3.2"),
         ("till 3.2", "< 3.2"),
-        ("<= 3.2, 3.4", "<= 3.2 | = 3.4"),
+        ("<= 3.2, 3.4", "<= 3.2 | <= 3.4"),
         ("before 3.2 and 4.x before 4.1", "< 3.2 | >= 4, < 4.1"),
         ("12.1 Update 3 and earlier", "<= 12.1 Update 3"),
         ("< 3.2 ||", "< 3.2"),

@@ -155,11 +155,7 @@ impl Taker {
     }
 
     /// The orders of the jobs of which something is to be counted, each with where whoever asked for it may have it scanned.
-    async fn specs(
-        &self,
-        results: &Results,
-        fates: &[Fate],
-    ) -> Result<BTreeMap<JobId, (ScanSpec, Scope)>, BundleError> {
+    async fn specs(&self, results: &Results, fates: &[Fate]) -> Result<Specs, BundleError> {
         let jobs: BTreeSet<JobId> = results
             .units
             .iter()
@@ -171,7 +167,9 @@ impl Taker {
         for job in jobs {
             let Some(kept) = self.raft.read(|state| state.spec(job).cloned()) else { continue };
             let scope = self.raft.read(|state| Policy::of_job(state, job)).scope();
-            specs.insert(job, (spec::read(&self.exchange, kept).await.map_err(BundleError::Contents)?, scope));
+            let digest = spec::digest(&kept);
+            specs
+                .insert((job, digest), (spec::read(&self.exchange, kept).await.map_err(BundleError::Contents)?, scope));
         }
         Ok(specs)
     }
@@ -355,18 +353,21 @@ fn fate_of(state: &State, unit: &Unit) -> Result<Fate, BundleError> {
     })
 }
 
+/// Orders by their jobs and what they say: another cluster gave one of these ids to something else.
+type Specs = BTreeMap<(JobId, Digest), (ScanSpec, Scope)>;
+
 /// Reads every content to its end, and holds those that are to be counted against their orders.
 fn check_contents(
     (file, key): (&std::path::Path, Option<&ClusterKey>),
     manifest: &Manifest,
     results: &Results,
-    specs: &BTreeMap<JobId, (ScanSpec, Scope)>,
+    specs: &Specs,
 ) -> Result<(), BundleError> {
     let by_chunk: BTreeMap<Digest, &Unit> = results.units.iter().map(|unit| (unit.chunk.digest, unit)).collect();
     let (reader, _) = open(file, key, |_checked| Ok(()))?;
     reader.contents(&manifest.contents, |digest, bytes| {
         let Some(unit) = by_chunk.get(&digest) else { return Ok(()) };
-        let checked = check_chunk(unit, bytes.into(), specs.get(&unit.job));
+        let checked = check_chunk(unit, bytes.into(), specs.get(&(unit.job, unit.spec)));
         checked.map_err(|what| BundleError::Contents(format!("its unit {} of {}: {what}", unit.unit, unit.job)))
     })
 }

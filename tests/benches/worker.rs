@@ -126,9 +126,10 @@ fn cut(cluster: &mut Cluster, round: u64, measured: &mut Measured) -> anyhow::Re
 /// How many units a worker has now.
 fn units_of(cluster: &Cluster, asked: usize, worker: usize) -> anyhow::Result<u64> {
     let status = cluster.status(asked)?;
-    let nodes = status["nodes"].as_array().context("nodes")?;
-    let node = nodes.iter().find(|node| node["name"] == format!("n{worker}")).context("the worker")?;
-    Ok(node["load"]["running"].as_u64().unwrap_or_default())
+    let nodes = status.get("nodes").and_then(serde_json::Value::as_array).context("nodes")?;
+    let is_it = |node: &&serde_json::Value| node.get("name").is_some_and(|name| *name == format!("n{worker}"));
+    let node = nodes.iter().find(is_it).context("the worker")?;
+    Ok(node.pointer("/load/running").and_then(serde_json::Value::as_u64).unwrap_or_default())
 }
 
 /// What each worker scanned of a job.

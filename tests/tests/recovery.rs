@@ -37,7 +37,7 @@ fn recover_on(cluster: &Cluster, number: usize, more: &[&str]) -> anyhow::Result
 /// What a node warns of in its status about other clusters of this one's name.
 fn rivals(cluster: &Cluster, number: usize) -> anyhow::Result<Vec<String>> {
     let status = cluster.status(number)?;
-    let told = status["rivals"].as_array().cloned().unwrap_or_default();
+    let told = status.get("rivals").and_then(|told| told.as_array().cloned()).unwrap_or_default();
     Ok(told.iter().filter_map(|told| told.as_str().map(str::to_owned)).collect())
 }
 

@@ -281,7 +281,7 @@ fn the_rate_is_kept_and_used() {
     }
     let half = run.sends[run.sends.len() / 2].0 - run.sends[0].0;
     // What an open port makes the kernel send takes slots as well, its banner's acknowledgement among it.
-    let slots = (run.sends.len() + 3 * run.tally.open_ports as usize) / 2;
+    let slots = (run.sends.len() + 3 * usize::try_from(run.tally.open_ports).unwrap()) / 2;
     let rate = slots as f64 / half.as_secs_f64();
     assert!(rate >= 900.0, "{rate} beside the repeats");
 }

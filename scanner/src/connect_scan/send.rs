@@ -63,6 +63,11 @@ impl ConnectScan {
     /// The next probe that is worth sending, a new one or one to send again, and its place at the port. What the rate of its host
     /// or network does not allow yet, or has no place, is set aside.
     pub(super) fn choose(&mut self, now: Duration) -> Option<(Flight, Place)> {
+        self.choose_again(now).or_else(|| self.choose_new(now))
+    }
+
+    /// The next one to send again.
+    fn choose_again(&mut self, now: Duration) -> Option<(Flight, Place)> {
         while let Some(flight) = self.bench.pop_front() {
             let Some(host) = self.hosts.get_mut(flight.host) else { continue };
             if host.is_held_by_pulse() && !flight.is_pulse {
@@ -85,6 +90,11 @@ impl ConnectScan {
                 }
             }
         }
+        None
+    }
+
+    /// The next new one.
+    fn choose_new(&mut self, now: Duration) -> Option<(Flight, Place)> {
         while let Some(key) = self.line.pop_front() {
             let Some(host) = self.hosts.get_mut(key) else { continue };
             let allowed = self.quotas.check(now, host.scanned.address);

@@ -261,9 +261,7 @@ impl Detector {
             return learn_tls(said, learnt, probe_order);
         }
         let is_complaint = said.was_asked && self.is_complaint(endpoint, &said, learnt.is_listening);
-        if is_complaint {
-            learnt.complaint.get_or_insert_with(|| said.bytes.clone());
-        }
+        is_complaint.then(|| learnt.complaint.get_or_insert_with(|| said.bytes.clone()));
         learnt.has_words |= !is_complaint;
         if !said.was_asked || learnt.greeting.is_none() && !said.attempt.is_hello() && !is_complaint {
             learnt.greeting = Some(said.bytes.clone());

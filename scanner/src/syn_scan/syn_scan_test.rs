@@ -590,11 +590,11 @@ fn a_host_of_which_a_range_of_ports_answers_is_left_alone_as_well() {
 
 /// The range that was told to be redirected last.
 fn redirected(net: &Net) -> Option<(u16, u16)> {
-    let told = net.found.iter().filter_map(|finding| match finding.observation {
+    let mut told = net.found.iter().filter_map(|finding| match finding.observation {
         Observation::Redirected { first, last, .. } => Some((first, last)),
         _ => None,
     });
-    told.last()
+    told.next_back()
 }
 
 #[test]

@@ -72,7 +72,7 @@ pub fn is_http(bytes: &[u8]) -> bool {
     // Browsers take it in small letters as well.
     let is_at_front =
         |front: &&str| bytes.get(..front.len()).is_some_and(|begins| begins.eq_ignore_ascii_case(front.as_bytes()));
-    ["HTTP/1.", "HTTP/2 ", "HTTP/2.0 "].iter().any(|front| is_at_front(&front))
+    ["HTTP/1.", "HTTP/2 ", "HTTP/2.0 "].iter().any(is_at_front)
 }
 
 /// What follows the line ends that some servers put before an answer.

@@ -58,6 +58,7 @@ fn found(service: &Service) -> Vec<(String, String, bool)> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn each_product_is_held_against_its_own_version() {
     for (product, version, headers, expected) in [
         ("Apache httpd", "2.4.62", &[("server", "Apache/2.4.62 (Unix) OpenSSL/3.0.16 PHP/8.4.2")][..], &[][..]),

@@ -82,6 +82,7 @@ fn leads(context: &Context) -> Option<(NodeId, NodeId)> {
 
 /// One session with whoever `leads`, from its welcome to its end, or to the moment at which another does, or another gateway
 /// carries it: one that is frozen or cut off does not hang up.
+#[expect(clippy::too_many_lines, reason = "one arm for each thing that may come next")]
 async fn hold(
     context: &Arc<Context>,
     tasks: &TaskTracker,

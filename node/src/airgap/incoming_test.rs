@@ -1,5 +1,7 @@
 //! Results that are counted, known, left out and refused, on a node in this process.
 
+#![expect(clippy::single_range_in_vec_init, reason = "ranges of numbers, of which there may be one")]
+
 use std::fs::File;
 use std::io::Write;
 use std::net::Ipv4Addr;

@@ -1,5 +1,7 @@
 //! Results that are kept, written into numbered bundles, and let go once they have arrived.
 
+#![expect(clippy::single_range_in_vec_init, reason = "ranges of numbers, of which there may be one")]
+
 use super::super::encryption::ClusterKey;
 use super::super::manifest::tests::unit;
 use super::super::open;

@@ -364,7 +364,7 @@ impl Node {
         };
         let floor = self.config.results.free_space_floor.0;
         if self.raft.is_outside() {
-            let chunks = ChunkStore::open(&another::spool(&self.data_dir)?, floor).map_err(unusable)?;
+            let chunks = ChunkStore::open_spool(&another::spool(&self.data_dir)?, floor).map_err(unusable)?;
             return Ok((chunks, FeedStore::lazy(&self.data_dir.feed_dir())));
         }
         let chunks = ChunkStore::open(&self.data_dir.chunk_dir(), floor).map_err(unusable)?;

@@ -153,7 +153,7 @@ fn a_scan_whose_terminal_goes_away_prints_what_it_found_in_every_form_and_says_t
         ("html", "\"partial\":true"),
     ] {
         let words =
-            ["scan", "10.77.0.0/24", "--ports", "80", "--rate", "20", "--no-discovery", "--no-services", "-o", form];
+            ["scan", "10.77.0.0/24", "--ports", "80", "--rate", "40", "--no-discovery", "--no-services", "-o", form];
         let ran = signalled(lab.host(1), home.path(), "HUP", 4, &words)?;
         assert!(ran.code == 7 && ran.stdout.contains(mark), "{form}: {ran:?}");
         // One late answer to the first address holds back what counts as finished: then there is nothing to go on from.

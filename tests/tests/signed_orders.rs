@@ -49,7 +49,7 @@ fn key(cluster: &Cluster, folder: &Path, name: &str) -> anyhow::Result<(String, 
     let file = folder.join(format!("{name}.key")).display().to_string();
     let line = cluster.pentora(1, &["key", "create", "--name", name, "--output", &file])?.ok()?;
     ensure!(cluster.pentora(1, &["key", "show", "--key", &file])?.ok()? == line, "{line}");
-    cluster.pentora(1, &["key", "create", "--name", name, "--output", &file])?.refused(1)?;
+    cluster.pentora(1, &["key", "create", "--name", name, "--output", &file])?.refused(4)?;
     Ok((file, line.trim().to_owned()))
 }
 

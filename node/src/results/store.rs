@@ -125,6 +125,18 @@ impl ChunkStore {
         Ok(Self(Arc::new(Place::Directory { path, floor_bytes, damaged, found, waiting, journal })))
     }
 
+    /// The same for chunks that go again once they were handed over: none of them stays in a journal.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_spool(directory: &Path, floor_bytes: u64) -> io::Result<Self> {
+        let store = Self::open(directory, floor_bytes)?;
+        if let Place::Directory { journal, .. } = &*store.0 {
+            lock(journal).take_nothing();
+        }
+        Ok(store)
+    }
+
     /// Chunks in memory.
     #[must_use]
     pub fn memory() -> Self {

@@ -74,6 +74,11 @@ impl Journal {
         }
     }
 
+    /// From now on everything is synced file by file.
+    pub(super) fn take_nothing(&mut self) {
+        self.is_broken = true;
+    }
+
     /// Has it take chunks, and answers whether it does. Their files are written between this and [`Self::append`], so that whoever
     /// finds them after this process was killed finds a journal as well, and syncs them.
     pub(super) fn is_ready(&mut self) -> bool {

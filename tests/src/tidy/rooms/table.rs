@@ -135,8 +135,8 @@ const NODE: &str = "
     orders: clock document signing
     feeds: policy results
     document: clock exclusions policy
-    exclusions:
     coordinator: clock exclusions policy results rpc spec traces work_protocol
+    exclusions:
     policy: clock signing
     signing:
     spec: results
@@ -148,10 +148,10 @@ const NODE: &str = "
     work_protocol:
     sign_in: data_dir durable_file tls
     data_dir: durable_file member_address tls
-    durable_file:
     member_address:
     traces: clock tls
-    tls:
+    tls: durable_file
+    durable_file:
     clock:
     masked:
 ";

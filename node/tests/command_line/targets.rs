@@ -209,5 +209,5 @@ fn ports_to_leave_out_travel_with_the_request_and_a_slip_in_them_is_shown() {
     assert!(done.code == 2 && done.stderr.contains("--exclude-ports:4: \"x\""), "{}", done.stderr);
     // The node in the process refuses what would leave nothing.
     let done = program.run("scan 127.0.0.1 --local --ports 22 --exclude-ports 1-100");
-    assert!(done.code == 2 && done.stderr.contains("exclude_ports leaves no port to ask"), "{}", done.stderr);
+    assert!(done.code == 2 && done.stderr.contains("--exclude-ports leaves no port to ask"), "{}", done.stderr);
 }

@@ -344,6 +344,7 @@ mod tests {
         apply(&mut state, 10, Command::PauseJob { job: JOB, paused: true, reason: "me".into() });
         assert_eq!(look(&state, 10), [], "somebody paused it");
     }
+
     #[test]
     fn a_name_is_closed_where_its_address_is() {
         let mut state = State::default();

@@ -41,7 +41,8 @@ impl State {
 
     /// Keeps under which id a worker scanned for jobs that go on without it, now that it leaves the cluster.
     pub(super) fn note_gone(&mut self, node: NodeId) {
-        let worked = |(id, job): (&JobId, &Job)| (job.is_open() && self.stats.get(&(*id, node)).is_some()).then_some(*id);
+        let worked =
+            |(id, job): (&JobId, &Job)| (job.is_open() && self.stats.get(&(*id, node)).is_some()).then_some(*id);
         let jobs: Vec<JobId> = self.jobs.iter().filter_map(worked).collect();
         for job in jobs {
             let end = WorkerEnd { worker_id: self.worker_id(node), state: WorkerEndState::Left };

@@ -359,8 +359,8 @@ async fn a_name_is_scanned_at_the_site_that_has_its_address() {
     let log = Log::start().await;
     log.proposer.propose(about_loopback("berlin", |networks| Rule::Site(SiteRule { networks }))).await.unwrap();
     let prepared = prepare_for_any(request("localhost"), Author::default(), &log.raft).unwrap();
-    let sites: Vec<_> = prepared.partitions.iter().map(|part| part.needs.site.as_deref()).collect();
-    assert_eq!(sites, [Some("berlin")]);
+    let tags: Vec<_> = prepared.partitions.iter().map(|part| part.needs.required_tags.clone()).collect();
+    assert_eq!(tags, [[crate::coordinator::placement::of_site("berlin")]]);
     log.raft.shutdown().await;
 }
 

@@ -92,28 +92,50 @@ pub fn resolved(exclude: &TargetSet, unresolved: Unresolved) -> Result<Resolved,
     })
 }
 
-/// The addresses that the names among some targets have by this machine's resolver: none of a name that has none, and of more
-/// names than an exclusion may have those of the first so many, or of
-/// as many as are looked up in two seconds. Another machine may be given others.
+/// The addresses that the names among some targets have by this machine's resolver, name by name: no row for a name that has none, and of
+/// more names than an exclusion may have those of the first so many, or of as many as are looked up in two seconds. Another machine may
+/// be given others.
 #[must_use]
-pub fn addresses_of(targets: &TargetSet) -> TargetSet {
+pub fn addresses_of_each(targets: &TargetSet) -> Vec<(String, TargetSet)> {
     addresses_by(targets, |name| match (name, 0).to_socket_addrs() {
         Ok(found) => Ok(found.map(|address| address.ip().to_canonical()).collect()),
         Err(error) => Err(error.to_string()),
     })
 }
 
-fn addresses_by(targets: &TargetSet, look_up: impl Fn(&str) -> Result<Vec<IpAddr>, String> + Sync) -> TargetSet {
-    let names: Vec<&str> = targets.names().take(NAMES_MAX).collect();
+/// The same, of all of them together.
+#[must_use]
+pub fn addresses_of(targets: &TargetSet) -> TargetSet {
+    joined(&addresses_of_each(targets))
+}
+
+/// All addresses of some names.
+#[must_use]
+pub fn joined(names: &[(String, TargetSet)]) -> TargetSet {
     let mut all = TargetSet::builder();
+    names.iter().for_each(|(_, addresses)| all.add_set(addresses));
+    all.build_uncounted().unwrap_or_default()
+}
+
+fn addresses_by(
+    targets: &TargetSet,
+    look_up: impl Fn(&str) -> Result<Vec<IpAddr>, String> + Sync,
+) -> Vec<(String, TargetSet)> {
+    let names: Vec<&str> = targets.names().take(NAMES_MAX).collect();
+    let mut all = Vec::new();
     let began = Instant::now();
     for some in names.chunks(AT_ONCE) {
         if began.elapsed() >= ADDRESSES_WITHIN {
             break;
         }
-        looked_up(some, &look_up).into_iter().flatten().flatten().for_each(|address| all.add_address(address));
+        for (name, found) in some.iter().zip(looked_up(some, &look_up)) {
+            let mut addresses = TargetSet::builder();
+            found.into_iter().flatten().for_each(|address| addresses.add_address(address));
+            let addresses = addresses.build_uncounted().unwrap_or_default();
+            all.extend((!addresses.is_empty()).then(|| ((*name).to_owned(), addresses)));
+        }
     }
-    all.build_uncounted().unwrap_or_default()
+    all
 }
 
 /// What each of some names has, looked up side by side.
@@ -215,7 +237,7 @@ mod tests {
             "b.example" => Ok(vec![IpAddr::from([10, 0, 0, 2])]),
             _ => Err("no such name".to_owned()),
         };
-        assert_eq!(addresses_by(&targets, look_up), "10.0.0.1,10.0.0.2".parse().unwrap());
+        assert_eq!(joined(&addresses_by(&targets, look_up)), "10.0.0.1,10.0.0.2".parse().unwrap());
         let many: Vec<String> = (0..4 * AT_ONCE).map(|name| format!("n{name}.example")).collect();
         let asked = std::sync::atomic::AtomicUsize::new(0);
         let slow = |_: &str| {
@@ -224,7 +246,7 @@ mod tests {
             std::thread::sleep(ADDRESSES_WITHIN);
             Err("nobody answers".to_owned())
         };
-        assert_eq!(addresses_by(&many.join(",").parse().unwrap(), slow), TargetSet::default());
+        assert_eq!(addresses_by(&many.join(",").parse().unwrap(), slow), Vec::new());
         assert_eq!(asked.into_inner(), AT_ONCE);
     }
 }

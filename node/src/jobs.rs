@@ -167,7 +167,8 @@ pub fn prepare_for_any(request: ScanRequest, author: Author, raft: &Raft) -> Res
     let targets = targets.exclude(&resolved.exclude);
     let (targets, exclude) = without_excluded(targets, resolved.exclude, &policy, &mut notes)?;
     policy.check(&targets)?;
-    let addresses = addresses_of_names(&targets, &request, &policy, raft.now_ms()).exclude(&exclude);
+    let names = addresses_of_names(&targets, &request, &policy, raft.now_ms());
+    let addresses = exclusions::joined(&names).exclude(&exclude);
     if !request.wait_for_window
         && !request.carry
         && let Some(closed) = closed_now(&policy, [&targets, &addresses], raft.now_ms())
@@ -189,11 +190,7 @@ pub fn prepare_for_any(request: ScanRequest, author: Author, raft: &Raft) -> Res
     let reach = if request.carry { split::Reach::default() } else { raft.read(split::Reach::of) };
     let mut parts = Vec::new();
     let of_nodes = if request.site.is_some() { raft.read(sites::of_nodes) } else { BTreeSet::new() };
-    if request.site.is_none() {
-        // A name is of whatever host has its address.
-        sites::by_site(&addresses, None, &policy, BTreeSet::new())?;
-    }
-    for (site, targets) in sites::by_site(&targets, request.site.as_deref(), &policy, of_nodes)? {
+    for (site, targets) in sites::by_site(&targets, &names, request.site.as_deref(), &policy, of_nodes)? {
         parts.extend(split::split(&targets, &request, site.as_deref(), needed, &reach)?);
     }
     let spec = ScanSpec {
@@ -220,12 +217,17 @@ pub fn prepare_for_any(request: ScanRequest, author: Author, raft: &Raft) -> Res
 
 /// The addresses of the names among the targets, where a rule may be about them: names are resolved where they are scanned, and
 /// what that comes to is told before anything is sent, as far as it can be known here.
-fn addresses_of_names(targets: &TargetSet, request: &ScanRequest, policy: &Policy, now_ms: u64) -> TargetSet {
-    let has_rules = !policy.hold_at(now_ms).is_empty() || policy.sites().next().is_some();
-    if request.carry || !has_rules || targets.names().len() == 0 {
-        return TargetSet::default();
+fn addresses_of_names(
+    targets: &TargetSet,
+    request: &ScanRequest,
+    policy: &Policy,
+    now_ms: u64,
+) -> Vec<(String, TargetSet)> {
+    let may_be_closed = !request.carry && !policy.hold_at(now_ms).is_empty();
+    if targets.names().len() == 0 || !may_be_closed && policy.sites().next().is_none() {
+        return Vec::new();
     }
-    exclusions::addresses_of(targets)
+    exclusions::addresses_of_each(targets)
 }
 
 /// The first rule that closes any of these now.

@@ -111,9 +111,16 @@ impl Format for Bincode {
     }
 
     fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
-        let config = bincode::config::standard().with_limit::<DECODE_BYTES_MAX>();
-        let (value, read) = bincode::serde::decode_from_slice(bytes, config).map_err(|error| error.to_string())?;
+        let (value, read) = Self::decode_first(bytes)?;
         if read == bytes.len() { Ok(value) } else { Err(format!("{} bytes follow the value", bytes.len() - read)) }
+    }
+}
+
+impl Bincode {
+    /// Reads a value, and how many bytes it takes.
+    fn decode_first<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), String> {
+        let config = bincode::config::standard().with_limit::<DECODE_BYTES_MAX>();
+        bincode::serde::decode_from_slice(bytes, config).map_err(|error| error.to_string())
     }
 }
 
@@ -155,16 +162,31 @@ pub fn encoded_len<T: Serialize>(value: &T) -> usize {
 /// # Errors
 /// [`CodecError`] where the version or the kind is another, or the fields do not decode.
 pub fn decode<T: DeserializeOwned>(kind: Kind, bytes: &[u8]) -> Result<T, CodecError> {
-    let &[version, found, ref fields @ ..] = bytes else {
+    Bincode::decode(fields_of(kind, bytes)?).map_err(|reason| CodecError::Malformed { kind, reason })
+}
+
+/// Decodes like [`decode`] what keeps its length and is read by releases before its own: fields that came to its end later are passed
+/// over.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_known<T: DeserializeOwned>(kind: Kind, bytes: &[u8]) -> Result<T, CodecError> {
+    let (value, _read) =
+        Bincode::decode_first(fields_of(kind, bytes)?).map_err(|reason| CodecError::Malformed { kind, reason })?;
+    Ok(value)
+}
+
+fn fields_of(kind: Kind, bytes: &[u8]) -> Result<&[u8], CodecError> {
+    let [version, found, fields @ ..] = bytes else {
         return Err(CodecError::TooShort { length: bytes.len() });
     };
-    if version != VERSION {
-        return Err(CodecError::UnknownVersion { found: version });
+    if *version != VERSION {
+        return Err(CodecError::UnknownVersion { found: *version });
     }
-    if found != kind as u8 {
-        return Err(CodecError::WrongKind { expected: kind, found });
+    if *found != kind as u8 {
+        return Err(CodecError::WrongKind { expected: kind, found: *found });
     }
-    Bincode::decode(fields).map_err(|reason| CodecError::Malformed { kind, reason })
+    Ok(fields)
 }
 
 /// Decodes like [`decode`], for storage code whose errors are `io::Error`.

@@ -58,6 +58,37 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) -> anyhow::Result<()> {
 }
 
 #[test]
+fn who_is_moved_out_of_a_region_or_is_to_keep_nothing_lets_go_of_results_that_only_one_other_has() -> anyhow::Result<()>
+{
+    let Some(lab) = lab(2)? else { return Ok(()) };
+    let folder = tempfile::tempdir()?;
+    let hasty = settings(&folder, "hasty.yaml", HASTY)?;
+    let cluster = Cluster::with_options(lab, 2, &["--config", &hasty])?;
+    for name in ["n1", "n2"] {
+        cluster.pentora(1, &["nodes", "set", name, "--region", "eu"])?.ok()?;
+    }
+    for (targets, residency, moved) in [
+        ("10.77.0.0/29", &["--residency", "eu"][..], ["--region", "us"]),
+        ("10.77.0.8/29", &[], ["--keeps-results", "false"]),
+    ] {
+        let words = [&[targets, "--ports", "80", "--no-discovery", "--no-services"], residency].concat();
+        let before = chunks(&cluster, 1);
+        let job = Job::submit(&cluster, 1, &words)?;
+        let document = job.wait(&cluster, 1, SCAN_MAX)?;
+        assert_eq!(document["status"], "completed", "{document}");
+        let mut made = BTreeSet::new();
+        until("both to hold all of it", || {
+            made = chunks(&cluster, 1).difference(&before).cloned().collect();
+            !made.is_empty() && made.is_subset(&chunks(&cluster, 2))
+        })?;
+        cluster.pentora(1, &["nodes", "set", "n2", moved[0], moved[1]])?.ok()?;
+        until("the second to hold none of it", || made.is_disjoint(&chunks(&cluster, 2)))?;
+        assert!(made.is_subset(&chunks(&cluster, 1)), "the other has it");
+    }
+    Ok(())
+}
+
+#[test]
 fn what_one_node_made_is_held_by_a_second_that_joins_and_stays_whole_until_its_job_is_deleted() -> anyhow::Result<()> {
     let Some(lab) = lab(2)? else { return Ok(()) };
     let folder = tempfile::tempdir()?;

@@ -81,8 +81,11 @@ pub(super) async fn promote(State(node): State<Node>, Path(name): Path<String>) 
     let id = named(&node, &name)?;
     let (role, ephemeral) = node.raft.read(|state| (state.node(id).map(|it| it.info.role), state.policy(id).ephemeral));
     if ephemeral || role == Some(NodeRole::Scanner) {
-        let why = if ephemeral { "comes and goes (ephemeral)" } else { "only scans" };
-        let detail = format!("{name} cannot vote: it {why}; change that first with `pentora nodes set {name}`");
+        let (why, flag) = match ephemeral {
+            true => ("comes and goes (ephemeral)", "--ephemeral false"),
+            false => ("only scans", "--role member"),
+        };
+        let detail = format!("{name} cannot vote: it {why}; change that first with `pentora nodes set {name} {flag}`");
         return Err(ApiError::new(StatusCode::CONFLICT, "not_a_member", detail));
     }
     change(&node, (id, &name), PolicyChange { voting: Some(Voting::Preferred), ..PolicyChange::default() }).await

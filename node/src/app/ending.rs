@@ -116,7 +116,10 @@ pub(super) async fn until_end(
                     return Ok(());
                 }
                 return Err(Failure::new(ExitCode::Refused, format!("{name} was removed from the cluster"))
-                    .because("a member says so: somebody gave `pentora cluster remove`, or it was away for too long")
+                    .because(
+                        "a member says so: somebody gave `pentora cluster remove`, it was away for too long, or a `pentora-node \
+                         recover` went on without it",
+                    )
                     .next("to use this machine again, join with a new token and an empty --data-dir"));
             }
             Ok(found) = other_version.wait_for(Option::is_some) => {

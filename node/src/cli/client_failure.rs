@@ -17,7 +17,7 @@ pub(super) fn from_client(error: &ClientError, searched: &str) -> Failure {
             .next("ask again; what was submitted may have been accepted (`pentora job list` shows it)"),
         ClientError::Refused { status: 401, .. } => Failure::new(ExitCode::Failure, "the node wants a token (401)")
             .because(format!("{what}\ntoken: {searched}"))
-            .next("give the file with the admin token: --token-file F or PENTORA_TOKEN_FILE"),
+            .next("give the file with a token that is valid there: --token-file F or PENTORA_TOKEN_FILE"),
         ClientError::Refused { status, problem } => {
             advised(Failure::new(exit_of(*status, &problem.code), what), &problem.code)
         }

@@ -101,7 +101,7 @@ impl Reconciler {
                 self.next_small = place;
                 return;
             }
-            self.look(named, keepers, now, round);
+            self.look(state, named, keepers, now, round);
         }
     }
 
@@ -119,7 +119,7 @@ impl Reconciler {
                 Some(region) => &*in_region.entry(region).or_insert_with(|| within(keepers.to_vec(), Some(region))),
                 None => keepers,
             };
-            self.look(&named, keepers, now, round);
+            self.look(state, &named, keepers, now, round);
         }
         self.next_unit = FIRST_UNIT;
     }
@@ -163,7 +163,7 @@ impl Reconciler {
         self.under_way.iter().filter(is_of_these).count() < COPIES_MAX / 2 && round.trimmed.len() < TRIMMED_MAX
     }
 
-    fn look(&mut self, named: &Named<'_>, keepers: &[Keeper], now: Instant, round: &mut Round) {
+    fn look(&mut self, state: &State, named: &Named<'_>, keepers: &[Keeper], now: Instant, round: &mut Round) {
         let object = named.object;
         if self.under_way.contains(&object) {
             return;
@@ -179,10 +179,7 @@ impl Reconciler {
             Verdict::Enough => self.backoff.done(&object),
             Verdict::Add(takers) => self.add(named, &takers, keepers, now, round),
             Verdict::NobodyLeft => self.is_stuck(object, "no other node has room for results".into(), round),
-            Verdict::Lost => {
-                let holders: Vec<String> = named.holders.iter().map(|node| format!("node {node}")).collect();
-                self.is_stuck(object, format!("no holder is up: {}", holders.join(", ")), round);
-            }
+            Verdict::Lost => self.is_stuck(object, why_lost(state, named.holders), round),
             Verdict::Trim(kept) => {
                 self.backoff.done(&object);
                 let since = *self.surplus_since.entry(object).or_insert(now);
@@ -223,6 +220,18 @@ impl Reconciler {
         self.stuck.retain(|object, _| is_named(object));
         self.surplus_since.retain(|object, _| is_named(object));
     }
+}
+
+/// Why no holder can be asked: the same text for the same holders, in whatever order they are named. Those that are out of the
+/// cluster never come back to it.
+fn why_lost(state: &State, holders: &[NodeId]) -> String {
+    let mut there: Vec<&str> =
+        holders.iter().filter_map(|node| state.node(*node)).map(|record| record.info.name.as_str()).collect();
+    if there.is_empty() {
+        return "all holders are out of the cluster for good".into();
+    }
+    there.sort_unstable();
+    format!("no holder is up: {}", there.join(", "))
 }
 
 #[cfg(test)]

@@ -91,8 +91,12 @@ fn chunks_that_cannot_be_copied_hold_up_no_other_and_are_told_with_their_reason(
     world.log.apply(Command::WorkerFailed { node: 1 });
     world.log.apply(Command::WorkerFailed { node: other });
     world.rounds(2, fine);
-    let lost = format!("no holder is up: node 1, node {other}");
+    let name = |node: NodeId| world.log.state.node(node).unwrap().info.name.clone();
+    let lost = format!("no holder is up: {}, {}", name(1), name(other));
     assert_eq!(world.reconciler.reasons(), BTreeMap::from([(lost, 120)]));
+    let backwards = why_lost(&world.log.state, &[other, 1, 99]);
+    assert_eq!(backwards, why_lost(&world.log.state, &[1, other]), "in whatever order");
+    assert_eq!(why_lost(&world.log.state, &[98, 99]), "all holders are out of the cluster for good");
     world.log.apply(Command::WorkerBack { node: 1 });
     world.rounds(2, fine);
     assert_eq!(world.reconciler.reasons(), BTreeMap::new());

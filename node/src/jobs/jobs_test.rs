@@ -346,8 +346,21 @@ async fn a_name_is_at_several_sites_where_its_address_is() {
     let refused = prepare_for_any(request("localhost"), Author::default(), &log.raft).unwrap_err();
     let RefusedRequest::Ambiguous { sites, .. } = &refused else { panic!("{refused}") };
     assert_eq!(sites.as_slice(), ["berlin", "madrid"]);
+    let carried = ScanRequest { carry: true, ..request("localhost") };
+    let refused = prepare_for_any(carried, Author::default(), &log.raft).unwrap_err();
+    assert!(matches!(refused, RefusedRequest::Ambiguous { .. }), "{refused}");
     let named = ScanRequest { site: Some("madrid".into()), ..request("localhost") };
     prepare_for_any(named, Author::default(), &log.raft).unwrap();
+    log.raft.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_is_scanned_at_the_site_that_has_its_address() {
+    let log = Log::start().await;
+    log.proposer.propose(about_loopback("berlin", |networks| Rule::Site(SiteRule { networks }))).await.unwrap();
+    let prepared = prepare_for_any(request("localhost"), Author::default(), &log.raft).unwrap();
+    let tags: Vec<_> = prepared.partitions.iter().map(|part| part.needs.required_tags.clone()).collect();
+    assert_eq!(tags, [[crate::coordinator::placement::of_site("berlin")]]);
     log.raft.shutdown().await;
 }
 

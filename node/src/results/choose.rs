@@ -19,6 +19,9 @@ pub struct Keeper {
     pub takes_more: bool,
     /// Whether it is to leave for good, or keeps nothing by its policy: what it holds is copied from it, and counts no more.
     pub is_leaving: bool,
+    /// Whether it may not have it at all, being elsewhere than the results may be or keeping none by its policy: what it holds it
+    /// lets go as soon as others have it, however few they are.
+    pub is_barred: bool,
 }
 
 /// What is to be done about the holders of a chunk.
@@ -62,6 +65,7 @@ fn keepers_among(state: &State, full: &BTreeSet<NodeId>, is_among: impl Fn(&Node
         region: record.info.region.clone(),
         takes_more: record.status != NodeStatus::Draining && !full.contains(&node),
         is_leaving: state.is_leaving(node) || !keeps_results(state, node),
+        is_barred: !keeps_results(state, node),
     };
     state.nodes().filter(|(_, record)| is_among(record) && up(record)).map(keeper).collect()
 }
@@ -73,7 +77,7 @@ pub fn within(keepers: Vec<Keeper>, region: Option<&str>) -> Vec<Keeper> {
     let Some(region) = region else { return keepers };
     let bound = |keeper: Keeper| match keeper.region.as_deref() == Some(region) {
         true => keeper,
-        false => Keeper { takes_more: false, is_leaving: true, ..keeper },
+        false => Keeper { takes_more: false, is_leaving: true, is_barred: true, ..keeper },
     };
     keepers.into_iter().map(bound).collect()
 }
@@ -122,6 +126,11 @@ pub fn judge(digest: Digest, holders: &[NodeId], keepers: &[Keeper], copies: usi
         kept.truncate(copies);
         return Verdict::Trim(kept);
     }
+    // As many have it as may: nobody is waited for, and who is barred from it is none of them.
+    let is_barred = |node: &NodeId| there.iter().any(|keeper| keeper.node == *node && keeper.is_barred);
+    if !good.is_empty() && holders.iter().any(is_barred) {
+        return Verdict::Trim(holders.iter().copied().filter(|node| !is_barred(node)).collect());
+    }
     Verdict::Enough
 }
 
@@ -165,7 +174,7 @@ mod tests {
 
     fn keeper(node: NodeId, region: &str) -> Keeper {
         let region = (!region.is_empty()).then(|| region.to_owned());
-        Keeper { node, region, takes_more: true, is_leaving: false }
+        Keeper { node, region, takes_more: true, is_leaving: false, is_barred: false }
     }
 
     #[test]
@@ -213,6 +222,22 @@ mod tests {
         let Verdict::Trim(kept) = judge(digest, &[1, 2, 3], &eu, 2) else { panic!("2 has to let it go") };
         assert_eq!(kept.iter().copied().collect::<BTreeSet<_>>(), BTreeSet::from([1, 3]));
         assert_eq!(within(all(), None), all());
+    }
+
+    #[test]
+    fn who_may_not_have_a_chunk_lets_it_go_however_few_others_there_are() {
+        let digest = Digest::of(b"x");
+        let eu = within(vec![keeper(1, "eu"), keeper(2, "us")], Some("eu"));
+        assert_eq!(judge(digest, &[1, 2], &eu, 2), Verdict::Trim(vec![1]), "one member is left in the region");
+        assert_eq!(judge(digest, &[2, 1, 7], &eu, 3), Verdict::Trim(vec![1, 7]), "7 is down and stays named");
+        assert_eq!(judge(digest, &[2], &eu, 2), Verdict::Add(vec![1]), "it is copied from there first");
+        let full = Keeper { takes_more: false, ..keeper(1, "eu") };
+        let eu = within(vec![full, keeper(2, "us")], Some("eu"));
+        assert_eq!(judge(digest, &[2], &eu, 2), Verdict::NobodyLeft, "the last copy stays where it is");
+        let eu = within(vec![keeper(2, "us")], Some("eu"));
+        assert_eq!(judge(digest, &[2], &eu, 2), Verdict::Enough, "and so it does where nobody is in the region");
+        let none = Keeper { is_leaving: true, is_barred: true, ..keeper(2, "") };
+        assert_eq!(judge(digest, &[1, 2], &[keeper(1, ""), none], 2), Verdict::Trim(vec![1]), "by its policy");
     }
 
     #[test]

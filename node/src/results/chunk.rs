@@ -2,7 +2,8 @@
 //!
 //! Layout: version byte, kind byte, in version 3 the region that the chunk does not leave behind its length, the heading
 //! behind its length, then blocks of records to the end. A block is LZ4 of
-//! some 256 KiB behind its length and its unpacked length; in it, each record stands behind its own. Lengths are `u32`,
+//! some 256 KiB behind its length and its unpacked length; in it, each record stands behind its own, so that one of a later
+//! release, with further fields at its end, is read as far as it is known here. Lengths are `u32`,
 //! little-endian. So a chunk is written and read with one block in memory, however many hosts it holds. The digest that
 //! names a chunk is over these bytes, so holders verify without unpacking; and whoever has a chunk knows from it alone to
 //! whom it may be given, also where the log has forgotten its job.
@@ -172,7 +173,8 @@ impl ChunkReader {
         let mut block = Bytes::from(lz4_flex::decompress_size_prepended(&packed)?);
         let mut records = Vec::new();
         while !block.is_empty() {
-            records.push(codec::decode(Kind::Host, &take(&mut block)?)?);
+            // In the middle of an upgrade there are chunks of the release after this one.
+            records.push(codec::decode_known(Kind::Host, &take(&mut block)?)?);
         }
         Ok(Some(records))
     }
@@ -252,6 +254,15 @@ mod tests {
         let mut chunk = ChunkWriter::new(&HEADING);
         records.iter().for_each(|record| chunk.push(record));
         chunk.finish()
+    }
+
+    #[test]
+    fn fields_that_a_later_release_adds_to_a_record_are_passed_over() {
+        let later = |record: &HostRecord| [codec::encode(Kind::Host, record), vec![1, 77, 3]].concat();
+        let records = records(3);
+        let mut writer = ChunkWriter::new(&HEADING);
+        records.iter().for_each(|record| put(&mut writer.block, &later(record)));
+        assert_eq!(ChunkReader::open(writer.finish()).unwrap().into_records().unwrap(), records);
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Chunks between nodes: copied to further holders before they are counted, fetched from a holder when asked for.
 
+mod fetch;
 mod held_up;
 mod lacking;
+mod silent;
 mod together;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,13 +14,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use pentora_p2p::PeerId;
 use pentora_raft::command::StoredChunk;
-use pentora_raft::state::NodeStatus;
 use pentora_raft::{Digest, NodeId, Raft, State};
 use tokio::sync::watch;
 
+pub use self::fetch::NotFetched;
 use self::held_up::HeldUp;
-use self::lacking::{LOST, Lacking, NOT_HERE};
+use self::lacking::Lacking;
 pub use self::lacking::{Lacks, is_gone};
+use self::silent::Silent;
 use self::together::Together;
 use super::choose::{candidates, keeps_results, may_have, members, takers_in, within};
 use super::{ChunkReader, ChunkStore, StoreError};
@@ -54,25 +56,9 @@ pub struct Exchange {
     held_up: HeldUp,
     /// What this node should hold and does not get.
     lacking: Lacking,
+    /// Who lately did not answer in time.
+    silent: Silent,
 }
-
-/// Why a chunk was not read, with every holder that was tried.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NotFetched {
-    /// Which.
-    pub digest: Digest,
-    /// Who was asked, and what came of it.
-    pub tried: Vec<(NodeId, String)>,
-}
-
-impl fmt::Display for NotFetched {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tried: Vec<String> = self.tried.iter().map(|(node, why)| format!("node {node}: {why}")).collect();
-        write!(f, "chunk {} cannot be read: {}", self.digest, tried.join("; "))
-    }
-}
-
-impl std::error::Error for NotFetched {}
 
 /// Why a node does not hold a chunk that it was asked to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -119,6 +105,7 @@ impl Exchange {
             trouble,
             held_up: HeldUp::default(),
             lacking: Lacking::default(),
+            silent: Silent::default(),
         }
     }
 
@@ -205,7 +192,6 @@ impl Exchange {
         let way = self.held_up.begin(digest);
         let mut pause = RETRY;
         loop {
-            let mut last = None;
             let is_short_here = !self.hold_here(digest, &bytes, &mut holders, &mut full).await;
             let up = |state: &State| within(members(state, &full), region.as_deref());
             let others = self.raft.read(|state| candidates(digest, own, &up(state)));
@@ -213,26 +199,7 @@ impl Exchange {
             let elsewhere = others.iter().filter(|node| !holders.contains(node)).count() + holders.len() - here;
             let needed = self.copies.min(here + elsewhere).max(1);
             let known_full = full.len();
-            for node in others {
-                if holders.len() >= needed {
-                    break;
-                }
-                if holders.contains(&node) {
-                    continue;
-                }
-                match self.copy(node, digest, &bytes).await {
-                    Ok(()) => holders.push(node),
-                    Err(NotKept::Full(why)) => {
-                        tracing::debug!(node, why, "has no room for a copy");
-                        full.insert(node);
-                        last = Some((node, why));
-                    }
-                    Err(NotKept::Failed(why)) => {
-                        tracing::debug!(node, %digest, why, "chunk not copied");
-                        last = Some((node, why));
-                    }
-                }
-            }
+            let last = self.copy_to(others, needed, (digest, &bytes), &mut holders, &mut full).await;
             if holders.len() >= needed {
                 return StoredChunk { digest, bytes: bytes.len() as u64, holders };
             }
@@ -250,6 +217,40 @@ impl Exchange {
             pause = (pause * 2).min(RETRY_MAX);
             full.clear();
         }
+    }
+
+    /// Has as many of `others` hold a chunk as `needed` wants beside `holders`, and adds those that do. Answers who refused last, and why.
+    async fn copy_to(
+        &self,
+        mut others: Vec<NodeId>,
+        needed: usize,
+        (digest, bytes): (Digest, &Bytes),
+        holders: &mut Vec<NodeId>,
+        full: &mut BTreeSet<NodeId>,
+    ) -> Option<(NodeId, String)> {
+        others.retain(|node| !holders.contains(node));
+        let wanted = needed.saturating_sub(holders.len());
+        let mut last = None;
+        let is_kept = |node, kept: Result<(), NotKept>| {
+            match kept {
+                Ok(()) => {
+                    holders.push(node);
+                    return true;
+                }
+                Err(NotKept::Full(why)) => {
+                    tracing::debug!(node, why, "has no room for a copy");
+                    full.insert(node);
+                    last = Some((node, why));
+                }
+                Err(NotKept::Failed(why)) => {
+                    tracing::debug!(node, %digest, why, "chunk not copied");
+                    last = Some((node, why));
+                }
+            }
+            false
+        };
+        self.silent.ask(others, wanted, |node| self.copy(node, digest, bytes), is_kept).await;
+        last
     }
 
     /// Why too few disks take a chunk.
@@ -395,49 +396,6 @@ impl Exchange {
         }
     }
 
-    /// Reads a chunk from here or from one of its holders.
-    ///
-    /// # Errors
-    /// Why no holder gave it.
-    pub async fn fetch(&self, digest: Digest, holders: &[NodeId]) -> Result<Bytes, NotFetched> {
-        let here = match self.store.get(digest).await {
-            Ok(Some(bytes)) => return Ok(bytes),
-            Ok(None) => NOT_HERE.to_owned(),
-            Err(error) => error.to_string(),
-        };
-        if self.raft.is_outside() {
-            // The gateway fetches it, so that one connection is all that this node needs.
-            let gateway: Vec<NodeId> = self.raft.way().into_iter().collect();
-            return self.fetch_elsewhere(digest, &gateway).await;
-        }
-        let own = self.raft.node();
-        self.fetch_elsewhere(digest, holders).await.map_err(|mut error| {
-            if holders.contains(&own) {
-                error.tried.insert(0, (own, here));
-            }
-            error
-        })
-    }
-
-    /// Reads a chunk from a holder other than this node.
-    async fn fetch_elsewhere(&self, digest: Digest, holders: &[NodeId]) -> Result<Bytes, NotFetched> {
-        let mut tried = Vec::new();
-        for holder in self.by_health(holders) {
-            let why = match (&self.together, self.peer_of(holder)) {
-                (None, _) => "this node has no mesh".into(),
-                (_, None) => "it is not in the cluster".into(),
-                (Some(together), Some(peer)) => match together.calls().get_chunk(peer, digest, COPY_WITHIN).await {
-                    Ok(Some(bytes)) if Digest::of(&bytes) == digest => return Ok(bytes),
-                    Ok(Some(_)) => "it gave other bytes".into(),
-                    Ok(None) => LOST.into(),
-                    Err(error) => error.to_string(),
-                },
-            };
-            tried.push((holder, why));
-        }
-        Err(NotFetched { digest, tried })
-    }
-
     /// Holds a chunk on this node, which one of `holders` gives if it is not here or damaged.
     ///
     /// # Errors
@@ -476,16 +434,6 @@ impl Exchange {
         let failed = |why: &str| NotKept::Failed(format!("node {node}: {why}"));
         let together = self.together.as_ref().ok_or_else(|| failed("this node has no mesh"))?;
         Ok((together, self.peer_of(node).ok_or_else(|| failed("it is not in the cluster"))?))
-    }
-
-    /// The other holders, those that should be up first: one that is cut off is waited for long before it is given up.
-    fn by_health(&self, holders: &[NodeId]) -> Vec<NodeId> {
-        let own = self.raft.node();
-        let mut others: Vec<NodeId> = holders.iter().copied().filter(|holder| *holder != own).collect();
-        self.raft.read(|state| {
-            others.sort_by_key(|holder| state.node(*holder).map(|node| node.status != NodeStatus::Active));
-        });
-        others
     }
 
     fn peer_of(&self, node: NodeId) -> Option<PeerId> {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{NodeStatus, State};
+use super::{Job, NodeStatus, State};
 use crate::id::{JobId, NodeId};
 use crate::names::names;
 
@@ -39,11 +39,25 @@ impl State {
         self.ends.get(&(job, node))
     }
 
+    /// Keeps under which id a worker scanned for jobs that go on without it, now that it leaves the cluster.
+    pub(super) fn note_gone(&mut self, node: NodeId) {
+        let worked =
+            |(id, job): (&JobId, &Job)| (job.is_open() && self.stats.get(&(*id, node)).is_some()).then_some(*id);
+        let jobs: Vec<JobId> = self.jobs.iter().filter_map(worked).collect();
+        for job in jobs {
+            let end = WorkerEnd { worker_id: self.worker_id(node), state: WorkerEndState::Left };
+            self.ends.insert((job, node), end);
+        }
+    }
+
     /// Keeps what the workers of a job are now that it ends.
     pub(super) fn note_workers(&mut self, job: JobId) {
         let nodes: Vec<NodeId> = self.job_workers(job).map(|(node, _)| node).collect();
         for node in nodes {
             let record = self.node(node);
+            if record.is_none() && self.worker_end(job, node).is_some() {
+                continue;
+            }
             let end = WorkerEnd {
                 worker_id: self.worker_id(node),
                 state: match record.map(|record| record.status) {

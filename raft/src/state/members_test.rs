@@ -8,7 +8,7 @@ use crate::command::{
 };
 use crate::id::{Digest, JobId, NodeId, TokenId};
 use crate::invariant;
-use crate::state::{LogPlace, NodeStatus, Share, State, WorkerEndState};
+use crate::state::{LogPlace, NodeStatus, Share, State, WorkerEnd, WorkerEndState};
 use crate::version::SECOND;
 
 const TOKEN: TokenId = TokenId([9; 8]);
@@ -303,6 +303,16 @@ fn what_becomes_of_a_worker_after_a_jobs_end_does_not_change_what_the_job_says_o
     assert_eq!(log.state.worker_end(job, 5).unwrap().state, WorkerEndState::Failed);
     log.apply(Command::WorkerBack { node: 5 });
     assert_eq!(log.state.worker_end(job, 5).unwrap().state, WorkerEndState::Failed);
+
+    // One that leaves in the middle of a job keeps its name in what the job says, now and at its end.
+    let mut log = Log::begun(NodePolicy::default());
+    let job = log.job_on_5();
+    assert_eq!(log.state.worker_end(job, 5), None);
+    log.apply(Command::RemoveNode { node: 5 });
+    let left = WorkerEnd { worker_id: "wrk_n1".into(), state: WorkerEndState::Left };
+    assert_eq!(log.state.worker_end(job, 5), Some(&left));
+    log.apply(Command::Cancel { job, reason: "asked".into() });
+    assert_eq!(log.state.worker_end(job, 5), Some(&left));
 }
 
 #[test]

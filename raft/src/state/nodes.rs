@@ -226,6 +226,7 @@ impl State {
         self.release(index, &self.leases_of(node));
         self.free_retries_of(node);
         self.clear_health(node);
+        self.note_gone(node);
         self.nodes.remove(&node);
         self.standings.remove(&node);
         self.log_places.remove(&node);

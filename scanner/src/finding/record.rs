@@ -1,6 +1,7 @@
 //! What is known of one host when its unit is done: the row of every report.
 //!
-//! Serialised by position in chunks and by name in documents; fields are only ever added at the end.
+//! Serialised by position in chunks and by name in documents; fields are only ever added at the end, where the release before passes them
+//! over, and never inside of what is in here.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

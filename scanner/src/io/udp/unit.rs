@@ -7,6 +7,7 @@ use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use super::full_queue::FullQueues;
 use super::merge::Merge;
 use super::sockets::{Incoming, Sockets};
 use crate::finding::{Finding, HostState, NotProbed, Observation};
@@ -74,6 +75,7 @@ pub(super) struct Unit {
     /// What to ask the kernel about at the end.
     asked: Asked,
     pub(super) ways: Ways,
+    pub(super) queues: FullQueues,
     broadcasts: Broadcasts,
     crowd: Crowd,
     pub(super) carrier: Carrier,
@@ -108,6 +110,7 @@ impl Unit {
             ready: Vec::new(),
             asked,
             ways,
+            queues: FullQueues::default(),
             broadcasts: Broadcasts::default(),
             crowd: Crowd::default(),
             carrier,
@@ -220,6 +223,14 @@ impl Unit {
                 if self.ways.has_lost(now, of_socket(to)) =>
             {
                 self.scan.on_held_up(to);
+            }
+            Incoming::Full { to } => {
+                let is_stuck = self.queues.met_full(now);
+                if self.ways.has_lost(now, of_socket(to)) || !is_stuck {
+                    self.scan.on_held_up(to);
+                } else {
+                    self.scan.on_not_sent(to, NotProbed::SendRefused);
+                }
             }
             Incoming::NotSent { to, why } => {
                 self.scan.on_not_sent(to, self.broadcasts.reason_of(why, to.ip()));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::host::{Host, Note};
+use super::host::{Host, HostPhase, Note};
 use super::{FlightKey, Heard, UdpScan, payload};
 use crate::finding::{NotProbed, PortState, Reason, printable_banner};
 use crate::port::Port;

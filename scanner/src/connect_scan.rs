@@ -284,7 +284,10 @@ impl ConnectScan {
             self.note_repeat(flight.host, true);
         } else {
             self.measures.rtt.sample(address, round_trip);
-            self.note_loss(flight.host, &flight.attempt, were_lost);
+            // Questions to a host that was silent for a moment tell of the host, not of the path.
+            if !flight.is_pulse {
+                self.note_loss(flight.host, &flight.attempt, were_lost);
+            }
         }
         if is_first {
             self.wait_anew();

@@ -18,6 +18,7 @@ mod nmap_probes;
 mod ntlm;
 pub mod os;
 mod own_protocol;
+mod own_time;
 mod pacing;
 mod plain;
 mod ports;
@@ -37,7 +38,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
 use self::cache::Cache;
@@ -45,6 +45,7 @@ use self::connection::Endpoint;
 use self::interrogation::{Outcome, Seen};
 pub use self::matcher::{ANSWER_BYTES_MAX, Answer, Match, Matcher, ProbeId, ProbeRef};
 pub use self::nmap_probes::{ServiceProbes, ServiceProbesError, SkippedMatch};
+use self::own_time::{OwnTime, Waits};
 pub use self::pacing::Pacing;
 pub use self::plain::Plain;
 pub use self::recog::{Checked, Recog, RecogError, Skipped, check_examples};
@@ -181,7 +182,7 @@ impl Detector {
         name: Option<&str>,
         options: &Options,
     ) -> Identified {
-        self.identify_heard(target, protocol, name, options, None).await
+        self.identify_heard(target, protocol, name, options, None, &Waits::default()).await
     }
 
     /// The same for a port that has said something already: the datagram that showed it open is looked at first, and where
@@ -193,6 +194,7 @@ impl Detector {
         name: Option<&str>,
         options: &Options,
         heard: Option<&[u8]>,
+        waits: &Waits,
     ) -> Identified {
         let is_own = match options.gate.ask(target.ip(), gate::port_of(target, protocol), Stage::Service) {
             Verdict::Allow => false,
@@ -200,7 +202,6 @@ impl Detector {
             Verdict::SynOnly | Verdict::Deny(_) => return Identified::default(),
         };
         let room = self.occupancy.of(target, is_own);
-        let deadline = Instant::now() + options.budget;
         let greets = protocol == Protocol::Tcp && ports::is_greeted(target.port());
         let endpoint = Endpoint {
             address: target,
@@ -211,8 +212,7 @@ impl Detector {
             room: &room,
             connections: &self.connections,
             pacing: options.pacing.as_deref(),
-            deadline,
-            listens_until: if greets { deadline + options.budget } else { deadline },
+            time: OwnTime::new(waits, options.budget, greets),
         };
         let mut identified = match protocol {
             Protocol::Tcp if is_own => Box::pin(self.identify_in_own_protocol(&endpoint)).await,

@@ -92,7 +92,7 @@ fn interval(pps: u64) -> Duration {
 pub struct RateCap {
     /// Probes per second; [`UNLIMITED`] for no cap.
     pps: AtomicU64,
-    pacer: Mutex<Pacer>,
+    schedule: Mutex<Schedule>,
     /// Packets that were sent without a slot.
     owed: AtomicU64,
     parts: Mutex<Parts>,
@@ -109,7 +109,31 @@ struct Parts {
     hosts: Shares<IpAddr>,
 }
 
+/// The schedule of all packets, and whose turn it is.
+#[derive(Debug, Default)]
+struct Schedule {
+    pacer: Pacer,
+    /// A slot that is left to who waits in line.
+    left: Option<Duration>,
+    /// Whether the line has had its turn, and the next one is the scan's.
+    line_was_last: bool,
+}
+
+impl Schedule {
+    /// Until when the scan leaves a slot that has come to who waits in line for it, who may be a little late.
+    fn left_until(&mut self, now: Duration, pps: u64) -> Option<Duration> {
+        let slot = self.left.filter(|slot| now >= *slot)?;
+        let until = slot + (interval(pps) / 2).clamp(SLACK, LATE_MAX);
+        if now >= until {
+            self.left = None;
+        }
+        self.left.map(|_| until)
+    }
+}
+
 const UNLIMITED: u64 = u64::MAX;
+/// How late who waits in line may be for a slot that is left for it.
+const LATE_MAX: Duration = Duration::from_millis(20);
 
 impl RateCap {
     /// A cap of `pps` probes per second, or none. A cap of 0 stops all sending until it is changed.
@@ -117,7 +141,7 @@ impl RateCap {
     pub fn new(pps: Option<u64>) -> Self {
         Self {
             pps: AtomicU64::new(pps.unwrap_or(UNLIMITED)),
-            pacer: Mutex::default(),
+            schedule: Mutex::default(),
             owed: AtomicU64::new(0),
             parts: Mutex::default(),
             connections: Mutex::default(),
@@ -143,22 +167,54 @@ impl RateCap {
     /// # Errors
     /// The moment before which nothing may be sent; while the cap is 0, a moment at which to look again.
     pub fn admit(&self, now: Duration, also: Option<u64>, wanted: u32) -> Result<u32, Duration> {
+        let Some((pps, mut schedule)) = self.paid(now, also)? else { return Ok(wanted) };
+        if let Some(until) = schedule.left_until(now, pps) {
+            return Err(until);
+        }
+        let granted = schedule.pacer.admit(now, pps, wanted)?;
+        schedule.line_was_last = false;
+        Ok(granted)
+    }
+
+    /// Takes a slot for who is the first in a line of its own beside the scan. Who sends thousands would always be there before one
+    /// that waits for its timer: so of two slots that both want each gets one.
+    ///
+    /// # Errors
+    /// As [`Self::admit`].
+    pub(crate) fn admit_in_turn(&self, now: Duration, also: Option<u64>) -> Result<(), Duration> {
+        let Some((pps, mut schedule)) = self.paid(now, also)? else { return Ok(()) };
+        let slot = schedule.pacer.admit(now, pps, 1).map(drop);
+        schedule.left = slot.err().filter(|_| !schedule.line_was_last);
+        schedule.line_was_last |= slot.is_ok();
+        slot
+    }
+
+    /// Pays what is owed, as far as there are slots.
+    ///
+    /// # Errors
+    /// The moment of the next slot, while something is still owed.
+    pub(crate) fn pay(&self, now: Duration, also: Option<u64>) -> Result<(), Duration> {
+        self.paid(now, also).map(drop)
+    }
+
+    /// The schedule and its rate once nothing is owed; `None` without a cap.
+    fn paid(&self, now: Duration, also: Option<u64>) -> Result<Option<(u64, MutexGuard<'_, Schedule>)>, Duration> {
         let pps = self.pps.load(Ordering::Relaxed).min(also.unwrap_or(UNLIMITED));
         match pps {
             UNLIMITED => {
                 self.owed.store(0, Ordering::Relaxed);
-                Ok(wanted)
+                Ok(None)
             }
             0 => Err(now + Duration::from_millis(20)),
             _ => {
-                let mut pacer = locked(&self.pacer);
+                let mut schedule = locked(&self.schedule);
                 while let owed @ 1.. = self.owed.load(Ordering::Relaxed) {
-                    let paid = pacer.admit(now, pps, u32::try_from(owed).unwrap_or(u32::MAX))?;
+                    let paid = schedule.pacer.admit(now, pps, u32::try_from(owed).unwrap_or(u32::MAX))?;
                     // Somebody may have taken the cap away meanwhile, and all that was owed with it.
                     let less = |owed: u64| Some(owed.saturating_sub(paid.into()));
                     let _before = self.owed.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
                 }
-                pacer.admit(now, pps, wanted)
+                Ok(Some((pps, schedule)))
             }
         }
     }
@@ -174,7 +230,7 @@ impl RateCap {
     pub(crate) fn charge(&self, now: Duration, also: Option<u64>) {
         match self.pps.load(Ordering::Relaxed).min(also.unwrap_or(UNLIMITED)) {
             UNLIMITED | 0 => {}
-            pps => locked(&self.pacer).charge(now, pps),
+            pps => locked(&self.schedule).pacer.charge(now, pps),
         }
     }
 
@@ -367,6 +423,39 @@ mod tests {
         cap.set(None);
         cap.owe(30);
         assert_eq!(cap.admit(now, None, 9), Ok(9), "without a cap nothing is owed");
+    }
+
+    #[test]
+    fn of_slots_that_the_scan_and_the_line_both_want_each_gets_every_other_one_and_none_is_lost() {
+        let (cap, ms) = (RateCap::new(Some(20)), Duration::from_millis);
+        let (mut now, mut scan, mut line) = (ms(1000), 0, 0);
+        let (mut scan_at, mut line_at) = (now, now);
+        while now < ms(11_000) {
+            if now >= scan_at {
+                match cap.admit(now, None, 9) {
+                    Ok(granted) => scan += granted,
+                    Err(next) => scan_at = next,
+                }
+            }
+            // Its timer is late each time.
+            if now >= line_at + ms(3) {
+                match cap.admit_in_turn(now, None) {
+                    Ok(()) => line += 1,
+                    Err(next) => line_at = next,
+                }
+            }
+            now += Duration::from_micros(100);
+        }
+        assert!((90..=100).contains(&line) && (90..=100).contains(&scan) && scan + line >= 185, "{scan} and {line}");
+        // One that has gone away takes none with it for long.
+        scan_at = now;
+        while now < ms(21_000) {
+            match cap.admit(now, None, 9) {
+                Ok(granted) => scan += granted,
+                Err(next) => now = next.max(now + Duration::from_micros(100)),
+            }
+        }
+        assert!((280..=301).contains(&scan), "{scan}, and {scan_at:?}");
     }
 
     #[test]

@@ -35,8 +35,8 @@ pub struct ScanSpec {
     /// The probes by which hosts are looked for before all their ports are asked; none to ask every port of every
     /// target.
     pub discovery: Vec<DiscoveryProbe>,
-    /// Probes per second of the whole job, over all nodes: begun with at once and never exceeded; `None` for as many as
-    /// the networks take.
+    /// Packets per second of the whole job, over all nodes, probes and those that answers call for: begun with at once and never
+    /// exceeded; `None` for as many as the networks take.
     pub rate_pps: Option<u64>,
     /// How hard to push where no rate is given.
     pub timing: Timing,
@@ -52,7 +52,7 @@ pub struct ScanSpec {
     pub seed: u64,
     /// A named set of restrictions.
     pub profile: Profile,
-    /// Most probes per second of the whole job, over all nodes, whatever the measured loss would allow.
+    /// Most packets per second of the whole job, over all nodes, whatever the measured loss would allow.
     pub max_rate_pps: Option<u64>,
     /// Most probes per second into one destination network (an IPv4 /24, an IPv6 /64), over all nodes.
     pub network_rate_pps: Option<u64>,
@@ -169,7 +169,7 @@ impl ScanSpec {
         }
     }
 
-    /// Most probes per second of the whole job, over all nodes together: the lowest of `rate_pps`, `max_rate_pps` and what the
+    /// Most packets per second of the whole job, over all nodes together: the lowest of `rate_pps`, `max_rate_pps` and what the
     /// profile lets be sent.
     #[must_use]
     pub fn budget_pps(&self) -> Option<u64> {

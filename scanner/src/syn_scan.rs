@@ -15,6 +15,7 @@
 //! and host: a target whose network has no slot waits in a line of its own ([`Held`]). Each send is checked against scope
 //! and exclusions here, last thing before the packet. Memory: 65,536 targets at once, four million bits of port state.
 
+mod banner_grabs;
 mod canary;
 mod epochs;
 mod flows;
@@ -40,6 +41,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::banner_grabs::BannerGrabs;
 use self::canary::Canary;
 use self::held::Held;
 use self::host_probe::{DiscoveryYield, HostProbes};
@@ -165,15 +167,6 @@ struct Gateway {
     is_fixed: bool,
 }
 
-/// An open port to listen to.
-#[derive(Debug, Clone, Copy)]
-struct BannerGrab {
-    index: u64,
-    address: IpAddr,
-    port: u16,
-    link: u16,
-}
-
 /// The scan of one unit.
 #[derive(Debug)]
 pub(crate) struct SynScan {
@@ -207,8 +200,7 @@ pub(crate) struct SynScan {
     resting: BinaryHeap<Reverse<(Duration, u64)>>,
     /// How long in all what was given to send has waited for a full queue: rests, which are counted without it, go on as much later.
     put_off: Duration,
-    banner_grabs: VecDeque<BannerGrab>,
-    grabs_out: usize,
+    banner_grabs: BannerGrabs,
     canaries: Vec<Canary>,
     canaries_seen: u64,
     /// The canary whose flow is kept going, and when it was sent last.
@@ -274,8 +266,7 @@ impl SynScan {
             held: Held::default(),
             resting: BinaryHeap::new(),
             put_off: Duration::ZERO,
-            banner_grabs: VecDeque::new(),
-            grabs_out: 0,
+            banner_grabs: BannerGrabs::default(),
             canaries: Vec::new(),
             canaries_seen: 0,
             kept: None,
@@ -304,7 +295,7 @@ impl SynScan {
         if room > 0 {
             self.enter();
         }
-        let banner_grabs = self.banner_grabs.len().min(grab_room);
+        let banner_grabs = self.banner_grabs.waiting().min(grab_room);
         if self.is_done() {
             return Turn::Done;
         }
@@ -349,7 +340,7 @@ impl SynScan {
 
     fn is_done(&self) -> bool {
         let is_settled = self.waiting.is_empty() && self.targets.is_empty();
-        is_settled && self.banner_grabs.is_empty() && self.grabs_out == 0 && self.open_flows.resets() == 0
+        is_settled && self.banner_grabs.is_empty() && self.open_flows.resets() == 0
     }
 
     /// Looks at the path as it is now.
@@ -403,11 +394,9 @@ impl Scan for SynScan {
         Estimates { loss, chance_loss, recall: self.recall.estimate() }
     }
 
-    /// Not while open ports are listened to, whoever they belong to.
     fn settled_until(&self) -> Option<u64> {
-        let is_listening = !self.banner_grabs.is_empty() || self.grabs_out > 0;
         let settled = if self.targets.is_empty() { self.waiting.start } else { self.base };
-        (!is_listening).then_some(settled)
+        Some(self.banner_grabs.first_index().map_or(settled, |listened| settled.min(listened)))
     }
 
     fn is_cooling_down(&self) -> bool {

@@ -304,9 +304,11 @@ impl Scan for UdpScan {
         self.late.lower(self.measures.estimates())
     }
 
-    /// Hosts are fed in any order.
+    /// Of hosts that are fed, those that were: how far that is knows whoever feeds them.
     fn settled_until(&self) -> Option<u64> {
-        None
+        let active = self.hosts.values().map(|host| host.scanned.target_index);
+        let active = active.chain(self.results.namesakes.first_index()).chain(self.fed.first());
+        Some(active.min().unwrap_or(u64::MAX).min(self.waiting.next_index()))
     }
 
     /// What is left may be asking again, at the pace of hosts.

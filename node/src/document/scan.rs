@@ -76,9 +76,10 @@ pub struct ScanRequest {
     /// Take the job where a window is closed or a blackout holds: it waits until its targets may be scanned.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub wait_for_window: bool,
-    /// Probes per second of the whole job, over all nodes together: begun with at once and never exceeded.
+    /// Packets per second of the whole job, over all nodes together, probes and those that answers call for: begun with at once and
+    /// never exceeded.
     pub rate: Option<u64>,
-    /// Most probes per second of the whole job, over all nodes together, however much the networks would take.
+    /// Most packets per second of the whole job, over all nodes together, counted as `rate`, however much the networks would take.
     pub max_rate: Option<u64>,
     /// Most probes per second into one destination network (an IPv4 /24, an IPv6 /64), over all nodes together.
     pub network_rate: Option<u64>,

@@ -1047,3 +1047,31 @@ fn what_is_out_when_a_link_is_lost_is_asked_anew_once_it_is_back() {
     assert_exact(&network, &run);
     assert_settled_once(&run, 20);
 }
+
+#[test]
+fn a_slow_scan_is_settled_host_by_host_and_not_only_once_all_have_had_their_turn() {
+    let spec = ScanSpec { rate_pps: Some(40), discovery: Vec::new(), ..spec("10.0.0.0/24", "80") };
+    let mut scan = scan_with(spec, RateCap::new(Some(40)), Permit::default());
+    let (start, mut sent) = (Duration::from_millis(10), 0);
+    let mut now = start;
+    while now < start + Duration::from_secs(5) {
+        match scan.poll(now, 1000) {
+            Step::Send { probe, .. } => {
+                sent += 1;
+                let state = if sent % 2 == 0 { PortState::Open } else { PortState::Closed };
+                // What is listened to is heard out at once, but for the tenth host's.
+                if let Some(listen) = scan.on_answer(now, probe, Answer::own(state, Reason::SynAck))
+                    && sent != 10
+                {
+                    scan.on_banner(&listen, None);
+                }
+            }
+            Step::Wait { until } => now = until.max(now + Duration::from_micros(100)),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!((20..256).contains(&sent), "{sent} were sent");
+    assert_eq!(scan.settled_until(), Some(9), "the tenth is listened to");
+    let done = scan.results().tally().targets_done;
+    assert_eq!(done, sent - 1, "all others are done");
+}

@@ -10,6 +10,14 @@ use crate::port::Port;
 use crate::scan::{End, banner_wait};
 use crate::slot_map::Key;
 
+impl Host {
+    /// Whether it has been asked all of so many ports in this round.
+    fn is_through(&self, ports: u32) -> bool {
+        let is_tried = self.trial.is_some_and(|trial| !trial.is_over());
+        self.phase == HostPhase::Ports && self.step >= ports && !is_tried && !self.pulse.is_asking()
+    }
+}
+
 impl ConnectScan {
     /// A host has answered.
     pub(super) fn note_up(&mut self, now: Duration, key: Key, reason: Reason) {
@@ -52,7 +60,9 @@ impl ConnectScan {
 
     /// Ends a host that has nothing left to send or wait for.
     pub(super) fn settle(&mut self, key: Key) {
-        if self.hosts.get(key).is_none_or(|host| host.pending > 0 || host.queued) {
+        let count = self.plan.port_count();
+        // In a slow scan its next turn in line is far away, and only there to find that it has been asked everything.
+        if self.hosts.get(key).is_none_or(|host| host.pending > 0 || host.queued && !host.is_through(count)) {
             return;
         }
         if self.begin_last_pulse(key) || self.begin_last_trial(key) {

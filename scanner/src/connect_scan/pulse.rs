@@ -45,8 +45,9 @@ impl ConnectScan {
         let ports = self.plan.port_count();
         let Some(host) = self.hosts.get_mut(flight.host) else { return };
         let (asked, address) = (host.asked(ports), host.scanned.address);
+        let within = self.measures.rtt.timeout(address);
         let was_held = host.pulse.is_asking();
-        host.pulse.answered(now, asked, u32::try_from(host.sent).unwrap_or(u32::MAX));
+        host.pulse.answered(now, asked, u32::try_from(host.sent).unwrap_or(u32::MAX), within);
         // Nothing between this machine and itself bans it, and whoever wants a single try gets no other question.
         let is_watched = !address.is_loopback() && self.limits.tries != Some(1);
         // Not one at which each connection counts.

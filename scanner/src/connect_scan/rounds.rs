@@ -71,8 +71,8 @@ impl ConnectScan {
         host.own.begin_round();
         host.unproved = 0;
         host.rounds = Rounds { tries: Tries::default(), number: host.rounds.number + 1, missed_before: missed };
-        (host.step, host.queued) = (0, true);
-        self.line.push_back(key);
+        host.step = 0;
+        self.line_up(key);
         true
     }
 

@@ -22,6 +22,7 @@ use tokio_rustls::TlsConnector;
 
 use super::ANSWERED_LEAST;
 use super::matcher::ANSWER_BYTES_MAX;
+use super::own_time::{OwnTime, SLOT_WAIT_MAX};
 use super::pacing::{KERNEL_REPEATS, LATE_LEAST, Pacing};
 use super::ports;
 use crate::gate::{self, Gate, Stage, Verdict};
@@ -68,9 +69,7 @@ pub(super) struct Endpoint<'a> {
     /// How connections begin.
     pub(super) pacing: Option<&'a Pacing>,
     /// When everything at this endpoint ends.
-    pub(super) deadline: Instant,
-    /// But for a greeting: until when that is listened to.
-    pub(super) listens_until: Instant,
+    pub(super) time: OwnTime<'a>,
 }
 
 /// A stream of bytes, in the clear or inside TLS.
@@ -203,8 +202,24 @@ impl AsyncWrite for Connection<'_> {
 impl<'a> Endpoint<'a> {
     /// The same endpoint, which has just answered: there are some seconds for more, however late it is.
     pub(super) fn answered(self) -> Self {
-        let deadline = self.deadline.max(Instant::now() + ANSWERED_LEAST);
-        Self { deadline, listens_until: self.listens_until.max(deadline), ..self }
+        Self { time: self.time.with_at_least(ANSWERED_LEAST), ..self }
+    }
+
+    /// When everything at this endpoint ends, if nothing waits for a slot from now on.
+    pub(super) fn deadline(&self) -> Instant {
+        self.time.real(self.time.ends)
+    }
+
+    /// The same of listening to a greeting.
+    pub(super) fn listens_until(&self) -> Instant {
+        self.time.real(self.time.listens_until)
+    }
+
+    /// Waits for a slot of the pace, which costs the port none of its time; false where that takes too long.
+    pub(super) async fn wait_for_slot(&self) -> bool {
+        let Some(pacing) = self.pacing else { return true };
+        let _waiting = self.time.waits.begin();
+        pacing.probe(self.address.ip(), Instant::now() + SLOT_WAIT_MAX).await
     }
 
     /// Whether the server usually speaks first here.
@@ -232,7 +247,7 @@ impl<'a> Endpoint<'a> {
         connector: &TlsConnector,
         stream: S,
     ) -> io::Result<tokio_rustls::client::TlsStream<Limited<S>>> {
-        let until = self.deadline.min(Instant::now() + HANDSHAKE_WAIT);
+        let until = self.deadline().min(Instant::now() + HANDSHAKE_WAIT);
         let limited = Limited { inner: stream, left: WIRE_BYTES_MAX };
         timeout_at(until, connector.connect(self.server_name(), limited)).await?
     }
@@ -255,15 +270,13 @@ impl<'a> Endpoint<'a> {
     pub(super) async fn open(&self, stage: Stage) -> io::Result<Opened<'a>> {
         self.pass(stage)?;
         // The place at the host before that among all, which others could use meanwhile.
-        let place = self.room.enter(self.deadline).await.ok_or(io::ErrorKind::TimedOut)?;
-        let of_all = timeout_at(self.deadline, self.connections.acquire()).await?.map_err(io::Error::other)?;
+        let place = self.room.enter(self.deadline()).await.ok_or(io::ErrorKind::TimedOut)?;
+        let of_all = timeout_at(self.deadline(), self.connections.acquire()).await?.map_err(io::Error::other)?;
         let permit = Permit { _place: place, _of_all: of_all };
-        if let Some(pacing) = self.pacing
-            && !pacing.probe(self.address.ip(), self.deadline).await
-        {
+        if !self.wait_for_slot().await {
             return Err(io::ErrorKind::TimedOut.into());
         }
-        let until = self.deadline.min(Instant::now() + CONNECT_WAIT);
+        let until = self.deadline().min(Instant::now() + CONNECT_WAIT);
         loop {
             match timeout_at(until, self.race()).await? {
                 Ok((stream, round_trip)) => {

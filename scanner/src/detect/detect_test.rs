@@ -538,15 +538,15 @@ async fn what_was_heard_of_a_udp_port_names_it_with_no_further_packet() {
     let socket = UdpSocket::bind("127.77.53.1:5353").await.unwrap();
     let address = socket.local_addr().unwrap();
     let detector = Detector::new(Arc::new(RuleSet::builtin()), 8);
-    let options = Options::default();
+    let (options, waits) = (Options::default(), Waits::default());
     let heard = services_answer();
-    let found = detector.identify_heard(address, Protocol::Udp, None, &options, Some(&heard)).await;
+    let found = detector.identify_heard(address, Protocol::Udp, None, &options, Some(&heard), &waits).await;
     let found = service(found);
     assert_eq!((found.name.as_str(), found.info.as_deref()), ("mdns", Some("_ssh._tcp")));
     let mut bytes = [0; 512];
     assert!(socket.try_recv(&mut bytes).is_err(), "nothing was sent");
     // What tells nothing is asked, in the protocol that is usual there.
-    let asking = detector.identify_heard(address, Protocol::Udp, None, &options, Some(b"?"));
+    let asking = detector.identify_heard(address, Protocol::Udp, None, &options, Some(b"?"), &waits);
     let answering = async {
         let (length, from) = socket.recv_from(&mut bytes).await.unwrap();
         let mut answer = services_answer();

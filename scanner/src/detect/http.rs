@@ -124,13 +124,13 @@ pub(super) async fn get(endpoint: &Endpoint<'_>, path: &str) -> Option<Answer> {
 
 /// Asks for the first page of a server that has not said anything yet, and is waited for longer.
 pub(super) async fn get_first(endpoint: &Endpoint<'_>) -> Option<Answer> {
-    let endpoint = Endpoint { deadline: endpoint.deadline.max(Instant::now() + FIRST_WAIT), ..*endpoint };
+    let endpoint = Endpoint { time: endpoint.time.with_at_least(FIRST_WAIT), ..*endpoint };
     get_within(&endpoint, "/", FIRST_WAIT).await
 }
 
 async fn get_within(endpoint: &Endpoint<'_>, path: &str, wait: Duration) -> Option<Answer> {
     let mut connection = endpoint.connect(Stage::Http).await.ok()?;
-    let until = endpoint.deadline.min(Instant::now() + wait);
+    let until = endpoint.deadline().min(Instant::now() + wait);
     let request = request(endpoint, path);
     connection::send(&mut connection.stream, request.as_bytes(), until).await.then_some(())?;
     let mut bytes = Vec::new();

@@ -144,12 +144,12 @@ impl Detector {
         let port = endpoint.address.port();
         let probes = self.probes(Protocol::Tcp, port, is_inside);
         let (opening, mut probe_order) = ProbeOrder::new(&probes, port, intensity, is_inside);
-        let mut next_start = Instant::now() + ALONE;
+        // Moments of the port's own time.
+        let mut next_start = endpoint.time.now() + ALONE;
         let mut learnt = Learnt::default();
         let mut is_opening = true;
         // Whether a greeting has begun to come, until when it is left alone.
-        let (is_begun, alone_until) = (AtomicBool::new(false), Instant::now() + LISTEN_WAIT);
-        let ends = endpoint.listens_until + LAST_WORDS;
+        let (is_begun, alone_until) = (AtomicBool::new(false), endpoint.time.now() + LISTEN_WAIT);
         let mut running = FuturesUnordered::new();
         let Opening { attempt, patience } = opening;
         // One goes on wherever the host has no place for two.
@@ -157,13 +157,13 @@ impl Detector {
         learnt.begins(&attempt);
         if learnt.is_listening && ports::punishes_early_talk(port) {
             // As long as it has not spoken.
-            next_start = endpoint.deadline;
+            next_start = endpoint.time.ends;
         }
         let wait = patience_for(&attempt, port, &learnt);
         running.push(self.attempt(endpoint, attempt, Some(patience), wait, &is_begun));
         loop {
-            let now = Instant::now();
-            let is_over = now >= endpoint.deadline;
+            let now = endpoint.time.now();
+            let is_over = now >= endpoint.time.ends;
             if learnt.is_listening && endpoint.is_greeted() && is_begun.load(Ordering::Relaxed) {
                 next_start = next_start.max(alone_until);
             }
@@ -181,7 +181,7 @@ impl Detector {
                         return seen;
                     }
                     is_opening = false;
-                    next_start = Instant::now();
+                    next_start = endpoint.time.now();
                     if learnt.complaint.is_some() && !learnt.has_words {
                         // It was disturbed: nothing more is asked before its greeting has had its time.
                         if !learnt.is_listening && let Some(listen) = probe_order.take_listener() {
@@ -191,12 +191,18 @@ impl Detector {
                         next_start += if learnt.is_listening { LISTEN_WAIT } else { Duration::ZERO };
                     }
                 }
-                () = sleep_until(ends) => break,
-                () = sleep_until(endpoint.deadline), if !is_over => {}
-                () = sleep_until(next_start), if may_start => is_opening = false,
+                () = sleep_until(endpoint.listens_until() + LAST_WORDS) => {
+                    if endpoint.time.now() >= endpoint.time.listens_until + LAST_WORDS {
+                        break;
+                    }
+                }
+                () = sleep_until(endpoint.deadline()), if !is_over => {}
+                () = sleep_until(endpoint.time.real(next_start)), if may_start => {
+                    is_opening &= endpoint.time.now() < next_start;
+                }
             }
             // From then on a greeting is listened to and nothing else.
-            let is_over = Instant::now() >= endpoint.deadline;
+            let is_over = endpoint.time.now() >= endpoint.time.ends;
             // A port that answers questions has no greeting to wait for.
             let is_rest_idle = running.len() == usize::from(learnt.is_listening && learnt.has_words);
             if (probe_order.is_exhausted() || is_over) && is_rest_idle || learnt.refused >= REFUSED_MAX {
@@ -383,7 +389,7 @@ impl Detector {
         if let Some(patience) = opening.filter(|_| !payload.is_empty()) {
             let least = if patience == OpeningPatience::Moment { GRACE } else { LISTEN_FIRST };
             let grace = (connection.round_trip * 5 / 4).clamp(least, GRACE_MAX.max(least));
-            let patience = Patience { first: now + grace, gap: Duration::ZERO, last: endpoint.deadline };
+            let patience = Patience { first: now + grace, gap: Duration::ZERO, last: endpoint.deadline() };
             said.ending = connection::read(stream, &mut said.bytes, patience, |_| true).await;
             said.has_waited = now.elapsed() > 2 * connection.round_trip + AT_ONCE;
             if said.ending == Ending::Closed || self.is_enough(endpoint, &said, &said.bytes) {
@@ -392,7 +398,7 @@ impl Detector {
         }
         let now = Instant::now();
         if said.bytes.is_empty() && !payload.is_empty() {
-            said.was_asked = connection::send(stream, payload, endpoint.deadline.min(now + wait)).await;
+            said.was_asked = connection::send(stream, payload, endpoint.deadline().min(now + wait)).await;
             if !said.was_asked {
                 // Closed while we spoke.
                 said.ending = Ending::Closed;
@@ -401,7 +407,7 @@ impl Detector {
             }
         }
         let is_greeting = payload.is_empty() && endpoint.is_greeted();
-        let last = if is_greeting { endpoint.listens_until } else { endpoint.deadline };
+        let last = if is_greeting { endpoint.listens_until() } else { endpoint.deadline() };
         // A greeting that has begun is only read to its end.
         let first = match said.bytes.is_empty() {
             true if is_greeting => last.saturating_duration_since(now),

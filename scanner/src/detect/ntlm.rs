@@ -89,7 +89,7 @@ async fn over_http(endpoint: &Endpoint<'_>, service: &Service) -> Option<Vec<u8>
         BASE64.encode(NEGOTIATE)
     );
     let mut connection = endpoint.connect(Stage::Http).await.ok()?;
-    let answer = exchange(&mut connection.stream, request.as_bytes(), endpoint.deadline, http::is_complete).await?;
+    let answer = exchange(&mut connection.stream, request.as_bytes(), endpoint.deadline(), http::is_complete).await?;
     let head = http::read_head(&answer)?;
     let offered = head.headers.iter().filter(|(name, _)| name == "www-authenticate");
     let words = offered.into_iter().flat_map(|(_, value)| value.split(','));
@@ -101,24 +101,24 @@ async fn over_smtp(endpoint: &Endpoint<'_>) -> Option<Vec<u8>> {
     let mut connection = endpoint.connect(Stage::Service).await.ok()?;
     let is_whole = |answer: &[u8]| answer.ends_with(b"\n") && lines::wait_for_the_rest(answer).is_none();
     let stream = &mut connection.stream;
-    exchange(stream, b"", endpoint.deadline, is_whole).await?;
-    let offered = exchange(stream, b"EHLO scanner.invalid\r\n", endpoint.deadline, is_whole).await?;
+    exchange(stream, b"", endpoint.deadline(), is_whole).await?;
+    let offered = exchange(stream, b"EHLO scanner.invalid\r\n", endpoint.deadline(), is_whole).await?;
     if !offered.to_ascii_uppercase().windows(4).any(|word| word == b"NTLM") {
         return None;
     }
-    let ready = exchange(stream, b"AUTH NTLM\r\n", endpoint.deadline, is_whole).await?;
+    let ready = exchange(stream, b"AUTH NTLM\r\n", endpoint.deadline(), is_whole).await?;
     ready.starts_with(b"334").then_some(())?;
     let message = format!("{}\r\n", BASE64.encode(NEGOTIATE));
-    let answer = exchange(stream, message.as_bytes(), endpoint.deadline, is_whole).await?;
+    let answer = exchange(stream, message.as_bytes(), endpoint.deadline(), is_whole).await?;
     BASE64.decode(answer.strip_prefix(b"334 ")?.trim_ascii()).ok()
 }
 
 async fn over_rdp(endpoint: &Endpoint<'_>, connector: &TlsConnector) -> Option<Vec<u8>> {
     let Opened { mut stream, permit: _permit, .. } = endpoint.open(Stage::Tls).await.ok()?;
-    Upgrade::Rdp.carry_out(&mut stream, endpoint.name, endpoint.deadline).await.then_some(())?;
+    Upgrade::Rdp.carry_out(&mut stream, endpoint.name, endpoint.deadline()).await.then_some(())?;
     let mut stream = endpoint.handshake(connector, stream).await.ok()?;
     let is_whole = |answer: &[u8]| answer.len() >= whole_request(answer);
-    exchange(&mut stream, &ts_request(), endpoint.deadline, is_whole).await
+    exchange(&mut stream, &ts_request(), endpoint.deadline(), is_whole).await
 }
 
 /// TSRequest of version 6 with one token ([MS-CSSP] section 2.2.1), whose parts are all short.

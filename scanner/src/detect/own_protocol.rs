@@ -37,12 +37,12 @@ impl Detector {
         let is_greeting = question.is_none() && endpoint.is_greeted();
         let first = match (is_greeting, &question) {
             // As long as a port may take that usually greets.
-            (true, _) => Patience { gap: GAP, ..Patience::until(endpoint.listens_until) },
+            (true, _) => Patience { gap: GAP, ..Patience::until(endpoint.listens_until()) },
             (false, Some(_)) => patience(endpoint, LISTEN_FIRST),
             (false, None) => patience(endpoint, LISTEN),
         };
         let mut ending = connection::read(stream, &mut bytes, first, |_| false).await;
-        let left = endpoint.listens_until.saturating_duration_since(Instant::now());
+        let left = endpoint.listens_until().saturating_duration_since(Instant::now());
         let rest = |bytes: &[u8]| match is_greeting {
             true => lines::wait_for_greeting(bytes, endpoint.address.port(), left),
             false => lines::wait_for_the_rest(bytes),
@@ -52,14 +52,14 @@ impl Detector {
         {
             // Half a line is not judged: its other half may be on its way.
             let patience = match is_greeting {
-                true => Patience::until(endpoint.listens_until.min(Instant::now() + more)),
+                true => Patience::until(endpoint.listens_until().min(Instant::now() + more)),
                 false => Patience { gap: lines::LINE_WAIT, ..patience(endpoint, more) },
             };
             ending = connection::read(stream, &mut bytes, patience, |bytes| rest(bytes).is_none()).await;
         }
         let mut asked = None;
         if let Some(question) = question.filter(|_| bytes.is_empty() && ending == Ending::Quiet) {
-            let until = endpoint.deadline.min(Instant::now() + ANSWER_WAIT);
+            let until = endpoint.deadline().min(Instant::now() + ANSWER_WAIT);
             if !connection::send(stream, &question.payload, until).await {
                 return Identified::default();
             }
@@ -90,8 +90,8 @@ pub(super) fn is_own(probe: &ProbeRef, port: Port) -> bool {
 
 fn patience(endpoint: &Endpoint<'_>, wait: Duration) -> Patience {
     let now = Instant::now();
-    let first = endpoint.deadline.min(now + wait);
-    Patience { first, gap: GAP, last: endpoint.deadline.min(first + wait) }
+    let first = endpoint.deadline().min(now + wait);
+    Patience { first, gap: GAP, last: endpoint.deadline().min(first + wait) }
 }
 
 #[cfg(test)]

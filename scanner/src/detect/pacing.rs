@@ -25,6 +25,8 @@ pub(super) const KERNEL_REPEATS: Duration = Duration::from_secs(1);
 const RATE_FIRST: f64 = 2_000.0;
 const RATE_LEAST: f64 = 10.0;
 const RATE_MOST: f64 = 50_000.0;
+/// How often is looked whether a connection still waits for a slot.
+const LINE_LOOK: Duration = Duration::from_millis(2);
 /// How long a round of connections is gathered.
 const ROUND: Duration = Duration::from_millis(250);
 /// Rounds are judged together until they have so many connections.
@@ -86,8 +88,18 @@ impl Pacing {
         Arc::ptr_eq(&self.pace, pace) && (self.network_pps, self.host_pps) == (network_pps, host_pps)
     }
 
-    /// Waits until another port may be begun.
+    /// Waits until another port may be begun. Under a budget that those which were begun keep busy it waits for them: of a few that
+    /// are asked one after the other each is told sooner than of many at once.
     pub(super) async fn port(&self) {
+        while self.pace.get().is_some() {
+            let now = clock::now();
+            let next = match self.line.try_lock() {
+                Ok(_nobody) => self.pace.pay(now, self.rate_max_pps).err(),
+                Err(_) => Some(now + LINE_LOOK),
+            };
+            let Some(next) = next else { break };
+            sleep(next.saturating_sub(now)).await;
+        }
         loop {
             // Apart from the wait, which must not hold the lock.
             let slot = self.throttle().admit(clock::now());
@@ -115,7 +127,7 @@ impl Pacing {
             }
         }
         let Ok(_first) = timeout_at(deadline, self.line.lock()).await else { return false };
-        while let Err(next) = self.pace.admit(clock::now(), self.rate_max_pps, 1) {
+        while let Err(next) = self.pace.admit_in_turn(clock::now(), self.rate_max_pps) {
             if !slept(next, deadline).await {
                 return false;
             }

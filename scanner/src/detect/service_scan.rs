@@ -23,6 +23,7 @@ use tokio_util::sync::{CancellationToken, PollSemaphore};
 
 use self::queue::{HostKey, PortQueue};
 use self::shared::{Decided, SharedPorts};
+use super::own_time::Waits;
 use super::{DEFAULT_BUDGET, Detector, INTENSITY_MAX, Options, Pacing, os};
 use crate::finding::{Finding, Observation, PortState, ScannedHost, Service, Weakness};
 use crate::gate::{Gate, Stage, Verdict};
@@ -380,9 +381,9 @@ struct Asking {
 async fn ask(detector: &Detector, asking: &Asking, open: Open) -> Vec<Finding> {
     let (port, packet) = (open.port, open.packet);
     let target = socket_address(open.host.address, port.number);
-    let deadline = Instant::now() + asking.options.budget;
+    let (begun, waits) = (Instant::now(), Waits::default());
     let (name, heard) = (open.host.name.as_deref(), open.heard.as_deref());
-    let identified = detector.identify_heard(target, port.protocol, name, &asking.options, heard).await;
+    let identified = detector.identify_heard(target, port.protocol, name, &asking.options, heard, &waits).await;
     let mut findings = Vec::new();
     let banner = identified.banner.as_deref();
     findings.extend(banner.map(|banner| open.host.finding(Observation::Banner { port, banner: banner.to_owned() })));
@@ -393,7 +394,9 @@ async fn ask(detector: &Detector, asking: &Asking, open: Open) -> Vec<Finding> {
             true => {
                 let known =
                     Known { target, name: open.host.name.as_deref(), protocol: port.protocol, service: &service };
-                Box::pin(detector.weaknesses(known, &asking.options, deadline, now_s())).await
+                let spent = begun.elapsed().saturating_sub(waits.so_far());
+                let left = asking.options.budget.saturating_sub(spent);
+                Box::pin(detector.weaknesses(known, &asking.options, left, now_s())).await
             }
             false => Vec::new(),
         };

@@ -183,7 +183,7 @@ impl Asking<'_, '_> {
         let hello = hello_with(&offer, versions, self.endpoint.name)?;
         let Opened { stream, permit: _permit, .. } = self.open().await?;
         let mut stream = Upgrade::carried(self.upgrade, stream);
-        let until = self.endpoint.deadline.min(Instant::now() + FLIGHT_WAIT);
+        let until = self.endpoint.deadline().min(Instant::now() + FLIGHT_WAIT);
         connection::send(&mut stream, &hello, until).await.then_some(())?;
         let mut bytes = Vec::new();
         let patience = Patience { first: until, gap: FLIGHT_GAP, last: until };
@@ -270,7 +270,7 @@ impl Asking<'_, '_> {
     async fn open(&self) -> Option<Opened<'_>> {
         let mut opened = self.endpoint.open(Stage::Tls).await.ok()?;
         if let Some(upgrade) = self.upgrade {
-            let (name, deadline) = (self.endpoint.name, self.endpoint.deadline);
+            let (name, deadline) = (self.endpoint.name, self.endpoint.deadline());
             upgrade.carry_out(&mut opened.stream, name, deadline).await.then_some(())?;
         }
         Some(opened)

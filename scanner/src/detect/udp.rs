@@ -120,8 +120,8 @@ fn question(endpoint: &Endpoint<'_>, probe: &ProbeRef) -> (Vec<u8>, Option<Ask>)
 
 /// The first datagram that comes back for a probe and is an answer to it.
 async fn ask(endpoint: &Endpoint<'_>, probe: &ProbeRef) -> Option<Vec<u8>> {
-    let _place = endpoint.room.enter(endpoint.deadline).await?;
-    let _of_all = timeout_at(endpoint.deadline, endpoint.connections.acquire()).await.ok()?.ok()?;
+    let _place = endpoint.room.enter(endpoint.deadline()).await?;
+    let _of_all = timeout_at(endpoint.deadline(), endpoint.connections.acquire()).await.ok()?.ok()?;
     let any = if endpoint.address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let socket = UdpSocket::bind(any).await.ok()?;
     // Connected: the kernel drops what comes from elsewhere.
@@ -133,13 +133,9 @@ async fn ask(endpoint: &Endpoint<'_>, probe: &ProbeRef) -> Option<Vec<u8>> {
     };
     let mut datagram = vec![0; DATAGRAM_MAX];
     for _ in 0..TRIES {
-        if let Some(pacing) = endpoint.pacing
-            && !pacing.probe(endpoint.address.ip(), endpoint.deadline).await
-        {
-            return None;
-        }
+        endpoint.wait_for_slot().await.then_some(())?;
         socket.send(&payload).await.ok()?;
-        let until = endpoint.deadline.min(Instant::now() + ANSWER_WAIT);
+        let until = endpoint.deadline().min(Instant::now() + ANSWER_WAIT);
         for _ in 0..STRANGERS_MAX {
             match timeout_at(until, socket.recv(&mut datagram)).await {
                 Ok(Ok(length)) if is_strange(datagram.get(..length).unwrap_or_default()) => {}

@@ -4,10 +4,10 @@
 //! and one at a time to a port, bounded in time, inside TLS where the service is, under the name that the target was given as.
 
 use std::net::SocketAddr;
-
-use tokio::time::Instant;
+use std::time::Duration;
 
 use super::connection::Endpoint;
+use super::own_time::{OwnTime, Waits};
 use super::{Detector, Options};
 use crate::finding::Weakness;
 use crate::gate::{self, Stage, Verdict};
@@ -19,19 +19,18 @@ use crate::vuln::exposure::Exposures;
 impl Detector {
     /// What is weak about a service, the rules' order. `now_s` is the time, seconds since 1970-01-01T00:00:00Z.
     ///
-    /// `deadline` is when the port's time is up: a check that is not answered then is the last one.
+    /// `patience` is what is left of the port's time: a check that is not answered then is the last one.
     /// Read-only, and bounded by [`check::Options`]. Dropping the future ends it and closes its connections.
     pub async fn weaknesses(
         &self,
         known: Known<'_>,
         options: &Options,
-        deadline: Instant,
+        patience: Duration,
         now_s: i64,
     ) -> Vec<Weakness> {
-        let patience = deadline.saturating_duration_since(Instant::now());
         let bounds = check::Options { patience, ..check::Options::default() };
         let room = self.occupancy.of(known.target, false);
-        let asking = Asking { detector: self, options, room, name: known.name };
+        let asking = Asking { detector: self, options, room, name: known.name, waits: Waits::default() };
         let exposures: &Exposures = match &self.exposures {
             Some(exposures) => exposures,
             None => Exposures::built_in(),
@@ -46,16 +45,12 @@ struct Asking<'a> {
     options: &'a Options,
     room: Slot,
     name: Option<&'a str>,
+    waits: Waits,
 }
 
-impl Connector for Asking<'_> {
-    fn permits(&self, target: SocketAddr, protocol: Protocol) -> bool {
-        self.options.gate.ask(target.ip(), gate::port_of(target, protocol), Stage::Check) == Verdict::Allow
-    }
-
-    fn connect(&self, target: SocketAddr, is_tls: bool) -> Connecting<'_> {
-        let deadline = Instant::now() + self.options.budget;
-        let endpoint = Endpoint {
+impl Asking<'_> {
+    fn endpoint(&self, target: SocketAddr, is_tls: bool) -> Endpoint<'_> {
+        Endpoint {
             address: target,
             name: self.name,
             tls: is_tls.then_some(&self.detector.connector.0),
@@ -64,9 +59,18 @@ impl Connector for Asking<'_> {
             room: &self.room,
             connections: &self.detector.connections,
             pacing: self.options.pacing.as_deref(),
-            deadline,
-            listens_until: deadline,
-        };
+            time: OwnTime::new(&self.waits, self.options.budget, false),
+        }
+    }
+}
+
+impl Connector for Asking<'_> {
+    fn permits(&self, target: SocketAddr, protocol: Protocol) -> bool {
+        self.options.gate.ask(target.ip(), gate::port_of(target, protocol), Stage::Check) == Verdict::Allow
+    }
+
+    fn connect(&self, target: SocketAddr, is_tls: bool) -> Connecting<'_> {
+        let endpoint = self.endpoint(target, is_tls);
         Box::pin(async move {
             let connection = endpoint.connect(Stage::Check).await?;
             Ok(Box::new(connection) as Box<dyn Stream>)
@@ -74,14 +78,11 @@ impl Connector for Asking<'_> {
     }
 
     fn datagram(&self, target: SocketAddr) -> Admitting<'_> {
-        let deadline = Instant::now() + self.options.budget;
-        Box::pin(async move {
-            let pacing = self.options.pacing.as_deref();
-            self.permits(target, Protocol::Udp)
-                && match pacing {
-                    Some(pacing) => pacing.probe(target.ip(), deadline).await,
-                    None => true,
-                }
-        })
+        let endpoint = self.endpoint(target, false);
+        Box::pin(async move { self.permits(target, Protocol::Udp) && endpoint.wait_for_slot().await })
+    }
+
+    fn waited(&self) -> Duration {
+        self.waits.so_far()
     }
 }

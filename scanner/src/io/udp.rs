@@ -9,6 +9,7 @@
 //! here and tell which hosts to ask, so that whoever reads sees one unit.
 
 mod driver;
+mod full_queue;
 mod merge;
 mod sockets;
 mod unit;

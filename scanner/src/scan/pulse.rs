@@ -28,10 +28,12 @@ const KNOWN: usize = 3;
 pub(crate) struct Pulse<K> {
     /// What it is known to answer.
     known: [Option<K>; KNOWN],
-    /// How many of its ports had been asked at its last answer, and at the one before that: what was out then may have come too late.
+    /// How many of its ports had been asked at its last answer.
     alive: u32,
-    before: u32,
-    /// When that was.
+    /// The same at two answers before that, and when they were: what was asked until a round trip before the last answer has come in
+    /// time, and of what was out then nothing is known.
+    marks: [(Duration, u32); 2],
+    /// When it answered last.
     at: Duration,
     /// Probes that it had been sent then.
     sent: u32,
@@ -48,7 +50,7 @@ impl<K> Default for Pulse<K> {
         Self {
             known: [const { None }; KNOWN],
             alive: 0,
-            before: 0,
+            marks: [(Duration::ZERO, 0); 2],
             at: Duration::ZERO,
             sent: 0,
             gap: GAP,
@@ -68,14 +70,18 @@ impl<K: Copy + PartialEq> Pulse<K> {
         }
     }
 
-    /// The host has answered for itself, when `asked` of its ports had been asked for the first time, by so many probes.
-    pub(crate) fn answered(&mut self, now: Duration, asked: u32, sent: u32) {
+    /// The host has answered for itself, when `asked` of its ports had been asked for the first time, by so many probes. An answer
+    /// takes no longer than `within`.
+    pub(crate) fn answered(&mut self, now: Duration, asked: u32, sent: u32, within: Duration) {
+        let [_, recent] = self.marks;
         if self.asked > 0 {
             self.gap = self.gap.saturating_mul(2);
             // It answers behind all that was asked.
-            self.alive = asked;
+            self.marks = [(now, asked); 2];
+        } else if now >= recent.0 + within || recent.1 == 0 {
+            self.marks = [recent, (now, asked)];
         }
-        (self.before, self.alive, self.at, self.sent) = (self.alive, asked, now, sent);
+        (self.alive, self.at, self.sent) = (asked, now, sent);
         (self.asked, self.is_out, self.is_wanted) = (0, false, false);
     }
 
@@ -148,7 +154,8 @@ impl<K: Copy + PartialEq> Pulse<K> {
 
     /// The first ports of its walk whose silence is its own, if these are not all.
     pub(crate) fn settled(&self) -> Option<u32> {
-        self.has_stopped.then_some(self.before)
+        let [(_, before), _] = self.marks;
+        self.has_stopped.then_some(before)
     }
 
     /// The share of so many ports that it was not there for.
@@ -162,11 +169,13 @@ impl<K: Copy + PartialEq> Pulse<K> {
 mod tests {
     use super::*;
 
+    const WITHIN: Duration = Duration::from_millis(100);
+
     fn alive_at(asked: u32) -> Pulse<u16> {
         let mut pulse = Pulse::default();
         pulse.know(22);
-        pulse.answered(Duration::ZERO, asked - 2, 8);
-        pulse.answered(Duration::ZERO, asked, 10);
+        pulse.answered(Duration::ZERO, asked - 2, 8, WITHIN);
+        pulse.answered(WITHIN, asked, 10, WITHIN);
         pulse
     }
 
@@ -176,7 +185,7 @@ mod tests {
         assert_eq!([41, 42].map(|asked| pulse.wants(asked)), [false, true]);
         assert_eq!(pulse.ask(), Some(22));
         assert!(!pulse.wants(500) && pulse.is_asking(), "one after the other");
-        pulse.answered(Duration::ZERO, 60, 70);
+        pulse.answered(WITHIN, 60, 70, WITHIN);
         assert_eq!([123, 124].map(|asked| pulse.wants(asked)), [false, true]);
         assert!(!pulse.has_stopped() && pulse.settled().is_none() && pulse.missed_of(1000) == 0.0);
         let nobody: Pulse<u16> = Pulse::default();
@@ -190,7 +199,7 @@ mod tests {
         for port in [22, 80, 443] {
             assert!(!pulse.has_stopped() && pulse.wants(300));
             assert_eq!(pulse.ask(), Some(port));
-            let mut missed = || pulse.missed(STOPPED_MIN, 3.0);
+            let mut missed = || pulse.missed(WITHIN + STOPPED_MIN, 3.0);
             assert_eq!((missed(), missed()), (port == 443, false), "each counts once");
         }
         assert!(pulse.has_stopped() && !pulse.wants(300) && !pulse.wants_last(1000));
@@ -199,17 +208,47 @@ mod tests {
     }
 
     #[test]
+    fn what_was_out_when_a_host_stopped_is_not_known() {
+        let (mut pulse, ms) = (Pulse::default(), Duration::from_millis);
+        [22, 80].iter().for_each(|port| pulse.know(*port));
+        // A port a millisecond, and an answer each ten.
+        (1..=100).for_each(|at| pulse.answered(ms(u64::from(at) * 10), at * 10, at * 10, WITHIN));
+        for _ in 0..3 {
+            assert!(pulse.ask().is_some());
+            pulse.missed(ms(1000) + STOPPED_MIN, 3.0);
+        }
+        let settled = pulse.settled().unwrap();
+        assert!(
+            (790..=900).contains(&settled),
+            "those of the last round trip are not settled, and of the others not many: {settled}"
+        );
+        // After a question that was answered all that was asked is.
+        let mut pulse = alive_at(200);
+        pulse.know(80);
+        pulse.ask();
+        pulse.answered(ms(500), 400, 300, WITHIN);
+        for _ in 0..3 {
+            pulse.ask();
+            pulse.missed(ms(500) + STOPPED_MIN, 3.0);
+        }
+        assert_eq!(pulse.settled(), Some(400));
+    }
+
+    #[test]
     fn neither_a_moment_nor_one_port_alone_is_a_host_that_has_stopped() {
         let mut pulse = alive_at(200);
         pulse.know(80);
         for _ in 0..9 {
-            assert!(pulse.ask().is_some() && !pulse.missed(STOPPED_MIN - PAUSE, 3.0), "it was silent for a moment");
+            assert!(
+                pulse.ask().is_some() && !pulse.missed(WITHIN + STOPPED_MIN - PAUSE, 3.0),
+                "it was silent for a moment"
+            );
         }
         pulse.refused(80);
         for number in 0..3 {
             assert_eq!(pulse.ask(), Some(22));
             assert!(
-                !pulse.missed(STOPPED_MIN, 3.0) && pulse.has_known() == (number < 2),
+                !pulse.missed(WITHIN + STOPPED_MIN, 3.0) && pulse.has_known() == (number < 2),
                 "22 may have a limit of its own"
             );
         }
@@ -223,7 +262,7 @@ mod tests {
         let mut pulse = Pulse { alive: 92, ..std::mem::take(&mut pulse) };
         assert!(pulse.wants_last(100) && pulse.wants(100));
         assert_eq!(pulse.ask(), Some(22));
-        pulse.answered(Duration::ZERO, 100, 120);
+        pulse.answered(WITHIN, 100, 120, WITHIN);
         assert!(!pulse.wants_last(100));
     }
 }

@@ -3,9 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use super::banner_grabs::BannerGrab;
 use super::rest::scanned;
 use super::target::HostPhase;
-use super::{BannerGrab, Reply, SynScan, lane};
+use super::{Reply, SynScan, lane};
 use crate::finding::{PortState, Reason};
 use crate::gate::{Stage, Verdict};
 use crate::packet::arp::Mac;
@@ -42,8 +43,13 @@ impl SynScan {
         } else {
             self.on_error(index, reply);
         }
-        // A resting target that has nothing left to hear is done.
-        let is_over = |target: &mut super::Target| !target.is_lined && !target.is_held && target.is_complete();
+        // A target that has nothing left to hear is done: in a slow scan its next turn in line is far away. Only one that is
+        // to be asked every host probe stays for the rest of them.
+        let host_probes = self.host_probes.list.len();
+        let is_over = |target: &mut super::Target| {
+            let is_asked = !target.is_sample || target.pass > 0 || target.sent as usize >= host_probes;
+            !target.is_held && target.is_complete() && (!target.is_lined || is_asked)
+        };
         if self.target(index).is_some_and(|target| is_over(target) && target.phase == HostPhase::Ports) {
             self.conclude(index);
         }
@@ -111,7 +117,7 @@ impl SynScan {
         if wants_banner && heard.holds_banner_grabs() {
             heard.unheard.push(number);
         } else if wants_banner {
-            self.banner_grabs.push_back(BannerGrab { index, address, port: number, link });
+            self.banner_grabs.push(BannerGrab { index, address, port: number, link });
         }
         // Without host probes it is ports that show a host.
         if !has_host_probes {
@@ -169,7 +175,7 @@ impl SynScan {
 
     /// Listening to an open port has ended, with a printable banner or without.
     pub(crate) fn on_banner(&mut self, index: u64, from: SocketAddr, banner: Option<String>) {
-        self.grabs_out = self.grabs_out.saturating_sub(1);
+        self.banner_grabs.end(index);
         self.results.note_banner(&scanned(index, from.ip()), Port::tcp(from.port()), banner);
     }
 

@@ -35,14 +35,15 @@ impl SynScan {
             // A filter that has had enough of connections may let these through.
             Probe::Ack(_) | Probe::Echo | Probe::Timestamp => false,
         };
-        let now = self.epoch_began();
+        // Silences are measured to an epoch.
+        let (now, within) = (self.epoch_began(), self.timeout() + EPOCH);
         let Some(target) = self.target(index) else { return };
         let (asked, phase) = (target.asked(ports), target.phase);
         let Some(heard) = target.heard.as_mut() else { return };
         if known {
             heard.pulse.know(reply.probe);
         }
-        heard.pulse.answered(now, asked, heard.sent);
+        heard.pulse.answered(now, asked, heard.sent, within);
         if phase == HostPhase::Pulse {
             target.phase = HostPhase::Ports;
             let is_last = std::mem::take(&mut heard.is_ending);

@@ -4,11 +4,12 @@ use std::cmp::Reverse;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::banner_grabs::BannerGrab;
 use super::epochs::EPOCH;
 use super::lost_way::Doubt;
 use super::send::ARP_TRIES;
 use super::target::{HostPhase, Target};
-use super::{BannerGrab, SynScan, TRIES};
+use super::{SynScan, TRIES};
 use crate::finding::{NotProbed, PortState, ScannedHost, likely_found};
 use crate::spec::Timing;
 
@@ -203,8 +204,9 @@ impl SynScan {
         self.results.tally.targets_done += 1;
         // Of one that answers on everything there is nothing more to hear, and its silence says nothing.
         if let Some(heard) = heard.filter(|heard| heard.up.is_some() && !heard.is_middlebox()) {
-            let unheard = heard.unheard.iter().map(|port| BannerGrab { index, address, port: *port, link });
-            self.banner_grabs.extend(unheard);
+            for port in &heard.unheard {
+                self.banner_grabs.push(BannerGrab { index, address, port: *port, link });
+            }
             let scanned = scanned(index, address);
             for unreachable in heard.ports.unreachable(&self.plan, self.ports) {
                 self.results.note_unanswered(&scanned, unreachable, PortState::Filtered);

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::banner_grabs::BannerGrab;
 use super::target::{HostPhase, NO_GATEWAY, Target};
 use super::{Gateway, SynScan, Transmit, Way, lane};
 use crate::finding::NotProbed;
@@ -194,16 +195,16 @@ impl SynScan {
 
     /// The next open port to listen to, unless its network or host has no slot.
     fn banner_grab(&mut self, now: Duration) -> Option<Transmit> {
-        let grab = self.banner_grabs.pop_front()?;
-        let super::BannerGrab { index, address, port, link } = grab;
+        let grab = self.banner_grabs.take()?;
+        let BannerGrab { index, address, port, link } = grab;
         if self.gate.ask(address, Some(Port::tcp(port)), Stage::BannerGrab) != Verdict::Allow {
             return None;
         }
         if self.admit(now, address).is_err() {
-            self.banner_grabs.push_back(grab);
+            self.banner_grabs.push(grab);
             return None;
         }
-        self.grabs_out += 1;
+        self.banner_grabs.begin(index);
         self.pace.owe(GRAB_PACKETS);
         let wait = banner_wait(self.rtt.smoothed());
         Some(Transmit::BannerGrab { index, address, port, link, wait })

@@ -13,6 +13,8 @@ use crate::spec::{DiscoveryProbe, ScanSpec};
 mod lost_way;
 #[path = "syn_scan_test/path_test.rs"]
 mod path;
+#[path = "syn_scan_test/settled_test.rs"]
+mod settled;
 
 /// Everything leaves by one link through one gateway whose address is known, or not.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::host::{Host, Note};
+use super::host::{Host, HostPhase, Note};
 use super::{FlightKey, Heard, UdpScan, payload};
 use crate::finding::{NotProbed, PortState, Reason, printable_banner};
 use crate::port::Port;
@@ -59,7 +59,7 @@ impl UdpScan {
         if is_first && self.plan.spec().services.is_some() {
             self.note_answer(host, port, bytes);
         }
-        self.rouse(host);
+        self.go_on(host);
         Some(is_first)
     }
 
@@ -74,7 +74,18 @@ impl UdpScan {
             known.state = PortState::Filtered;
         }
         self.note(now, lane, FlightKey { host, position }, known);
-        self.rouse(host);
+        self.go_on(host);
+    }
+
+    /// A host has been heard: one that has answered for all of its ports is done, others are looked at again. In a slow scan their
+    /// next turn is far away.
+    fn go_on(&mut self, key: Key) {
+        let count = self.plan.port_count();
+        let is_through = |host: &Host| {
+            let is_asked = host.phase == HostPhase::Asking && host.pending == 0 && host.step >= count;
+            is_asked && host.notes.iter().all(|note| note.is_final())
+        };
+        if self.hosts.get(key).is_some_and(is_through) { self.finish(key) } else { self.rouse(key) }
     }
 
     /// The position of a port, if a host was asked it.

@@ -11,7 +11,7 @@ use crate::port::PortSet;
 use crate::sample;
 use crate::spec::{Profile, ScanSpec, Timing};
 use crate::tally::{LeftOut, Tally};
-use crate::target::parse_targets;
+use crate::target::{Target, parse_targets};
 
 /// A host of the fake network; ports that are in no set are closed.
 #[derive(Debug, Clone, Default)]
@@ -651,4 +651,34 @@ fn hosts_behind_a_way_that_is_lost_are_not_probed_unless_they_have_answered_sinc
     assert_eq!((tally.targets_done, tally.hosts_up, tally.open_ports), (8, 1, 100));
     assert_eq!(tally.not_probed.to_string(), "gateway silent 6");
     assert!(asked[&address("10.0.0.7")] >= 100 && asked[&address("10.0.0.6")] < 100, "{asked:?}");
+}
+
+#[test]
+fn a_slow_scan_is_settled_host_by_host() {
+    let spec = ScanSpec { rate_pps: Some(40), discovery: Vec::new(), ..spec("10.0.0.0/24", "U:10000") };
+    let plan = Plan::new(Arc::new(spec), 0).unwrap();
+    for is_fed in [false, true] {
+        let pace = Arc::new(RateCap::new(Some(40)));
+        let mut scan = UdpScan::new(plan.clone(), 0..256, Arc::default(), pace, is_fed, 99);
+        for index in 0..256 {
+            let Some(Target::Address(address)) = plan.target(index) else { panic!("an address") };
+            scan.feed(index, address, None);
+        }
+        let (mut now, mut sent) = (Duration::from_secs(1), 0);
+        while now < Duration::from_secs(6) {
+            match scan.poll(now, true) {
+                Step::Send { to, .. } => {
+                    sent += 1;
+                    // One is silent.
+                    if sent != 30 {
+                        hear(&mut scan, now, 0, to, Answer::Words);
+                    }
+                }
+                Step::Wait { until } => now = until.max(now + Duration::from_millis(1)),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!((30..256).contains(&sent), "{sent} were sent");
+        assert_eq!(scan.settled_until(), Some(29), "up to the one that is silent: {is_fed}");
+    }
 }

@@ -58,10 +58,10 @@ pub(in crate::cli) struct RequestArgs {
     /// Take the most common ports by what is open here: in the cluster's results, or in the last scan from this machine.
     #[arg(long, conflicts_with = "ports", help_heading = "Ports")]
     pub(super) learned: bool,
-    /// Probes per second over all nodes together: begun with at once and never exceeded.
+    /// Packets per second over all nodes together, those that answers call for included: begun with at once and never exceeded.
     #[arg(long, value_name = "PPS", help_heading = "Pace", value_parser = clap::value_parser!(u64).range(1..))]
     rate: Option<u64>,
-    /// Most probes per second over all nodes together; below it, the measured loss decides.
+    /// Most packets per second over all nodes together, counted as with --rate; below it, the measured loss decides.
     #[arg(long, value_name = "PPS", help_heading = "Pace", value_parser = clap::value_parser!(u64).range(1..))]
     max_rate: Option<u64>,
     /// Most probes per second into one network (an IPv4 /24, an IPv6 /64), over all nodes together.

@@ -30,10 +30,10 @@ pub struct ProfileOptions {
     /// Ports never to ask, beside those of a request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exclude_ports: Option<String>,
-    /// Probes per second of the whole job.
+    /// Packets per second of the whole job.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate: Option<u64>,
-    /// Most probes per second of the whole job.
+    /// Most packets per second of the whole job.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_rate: Option<u64>,
     /// Most probes per second into one network.

@@ -23,7 +23,7 @@ const FRAME_BYTES_MAX: u32 = 16 * 1024;
 /// server speaks it.
 pub(super) async fn get(endpoint: &Endpoint<'_>, path: &str) -> Option<Answer> {
     let connection = endpoint.connect(Stage::Http).await.ok()?;
-    let until = endpoint.deadline.min(Instant::now() + ANSWER_WAIT);
+    let until = endpoint.deadline().min(Instant::now() + ANSWER_WAIT);
     let request = request(endpoint, path)?;
     let window = u32::try_from(BODY_BYTES_MAX).ok()?;
     let mut builder = h2::client::Builder::new();

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -24,6 +24,10 @@ struct Scan {
 }
 
 fn attached(spec: &ScanSpec) -> (Scan, UnitScan) {
+    attached_at(spec, None)
+}
+
+fn attached_at(spec: &ScanSpec, rate_pps: Option<u64>) -> (Scan, UnitScan) {
     let (findings, findings_out) = mpsc::channel(1);
     let (progress, progress_out) = watch::channel(UnitProgress::default());
     let (outcome, outcome_out) = oneshot::channel();
@@ -36,7 +40,7 @@ fn attached(spec: &ScanSpec) -> (Scan, UnitScan) {
         outcome: outcome_out,
     };
     let detector = Arc::new(Detector::new(Arc::new(Plain), 16));
-    let pacing = Arc::new(Pacing::new(Arc::new(RateCap::new(None)), None, None));
+    let pacing = Arc::new(Pacing::new(Arc::new(RateCap::new(rate_pps)), None, None));
     let gate = Gate::new(Arc::new(spec.clone()), Arc::default());
     let staged = attach(scan, spec, detector, (gate, pacing), &Handle::current(), cancel.clone());
     (Scan { findings, progress, outcome, cancel }, staged)
@@ -82,6 +86,24 @@ async fn greeting(words: &'static [u8]) -> SocketAddr {
     address
 }
 
+/// A web server, which speaks once it is asked.
+async fn web() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    Handle::current().spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut asked = [0; 1024];
+                if stream.read(&mut asked).await.is_ok_and(|count| count > 0) && asked.starts_with(b"GET ") {
+                    let page = "HTTP/1.0 200 OK\r\nServer: nginx/1.18.0\r\nContent-Length: 2\r\n\r\nok";
+                    let _ = stream.write_all(page.as_bytes()).await;
+                }
+            });
+        }
+    });
+    address
+}
+
 async fn all(scan: &mut UnitScan) -> Vec<Finding> {
     let mut findings = Vec::new();
     while let Some(batch) = scan.findings.recv().await {
@@ -109,6 +131,37 @@ async fn an_open_port_is_followed_by_what_it_is() {
     assert!(service.facts.contains(&("os-hint".to_owned(), "Unix-like".to_owned())), "from the time to live");
     assert_eq!(staged.progress.borrow().tally.targets_done, 9);
     assert!(staged.outcome.await.unwrap().unwrap().duration >= Duration::from_secs(1));
+}
+
+/// The names of open ports' services at a rate, and whether pages were read.
+async fn named(servers: &[SocketAddr], rate_pps: Option<u64>) -> Vec<(u16, String, Option<String>, bool)> {
+    let (scan, mut staged) = attached_at(&spec(), rate_pps);
+    let found = servers.iter().map(|server| open(server.ip(), server.port(), 0)).collect();
+    scan.findings.send(found).await.unwrap();
+    drop(scan.findings);
+    scan.outcome.send(Ok(outcome())).unwrap();
+    let mut named = Vec::new();
+    for finding in all(&mut staged).await {
+        if let Observation::Service { port, service } = finding.observation {
+            named.push((port.number, service.name.clone(), service.version.clone(), service.http.is_some()));
+        }
+    }
+    named.sort();
+    named
+}
+
+#[tokio::test]
+async fn at_a_low_rate_ports_are_named_as_at_any_and_only_later() {
+    let mut servers = Vec::new();
+    for _ in 0..4 {
+        servers.extend([greeting(b"SSH-2.0-dropbear_2022.83\r\n").await, web().await]);
+    }
+    let fast = named(&servers, None).await;
+    assert_eq!((fast.len(), fast.iter().filter(|(_, _, _, has_page)| *has_page).count()), (8, 4), "{fast:?}");
+    let begun = Instant::now();
+    let slow = named(&servers, Some(3)).await;
+    assert!(begun.elapsed() > DEFAULT_BUDGET, "all of them together take longer than one may: {:?}", begun.elapsed());
+    assert_eq!(slow, fast);
 }
 
 #[tokio::test]

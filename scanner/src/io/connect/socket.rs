@@ -134,7 +134,7 @@ fn errno(error: &io::Error) -> Errno {
 /// routes and filters refuse is no word of the host.
 pub(in crate::io) fn verdict_of_begin(error: &io::Error, sockets_open: usize) -> Verdict {
     match errno(error) {
-        Errno::ENETDOWN => Verdict::NotSent(NotProbed::InterfaceDown),
+        Errno::ENETDOWN | Errno::ENODEV | Errno::ENXIO => Verdict::NotSent(NotProbed::InterfaceDown),
         Errno::EPERM => Verdict::NotSent(NotProbed::SendRefused),
         Errno::ENETUNREACH | Errno::EHOSTUNREACH | Errno::EACCES | Errno::EINVAL | Errno::EAFNOSUPPORT => {
             Verdict::NotSent(NotProbed::NoRoute)

@@ -23,7 +23,8 @@ use crate::packet::template::PACKET_BYTES;
 pub(super) const BATCH: usize = 64;
 /// How often a full queue of the interface is tried again at once, before what is left waits for the next turn.
 const FULL_TRIES: u32 = 32;
-/// A queue that has not taken a single packet for so long will not take one: what is left is refused.
+/// A queue that has not taken a single packet for so long will not take one: what is left is refused. One that was not met full
+/// for as long is full anew.
 const FULL_MAX: Duration = Duration::from_secs(3);
 /// Room for packets on their way to the interface.
 const SEND_BUFFER_BYTES: usize = 4 << 20;
@@ -39,15 +40,24 @@ pub(super) struct Transmitter {
     lengths: [usize; BATCH],
     addresses: Box<[Destination; BATCH]>,
     count: usize,
-    /// Packets of the batch that are out, and since when a full queue takes none of the others.
+    /// Packets of the batch that are out.
     sent: usize,
-    full_since: Option<Duration>,
+    /// Queues that were met full and have taken nothing since: a few.
+    full: Vec<Full>,
     /// Which socket the batch is for.
     lane: Lane,
     /// Whom the packets of the batch are for.
     targets: [IpAddr; BATCH],
     /// Whom the kernel has refused to send to, and with which error, until that is asked for.
     pub(super) refused: Vec<(IpAddr, i32)>,
+}
+
+/// A full queue: of which interface, since when, and when it was met so last.
+#[derive(Debug, Clone, Copy)]
+struct Full {
+    interface: i32,
+    since: Duration,
+    last: Duration,
 }
 
 /// The sockets.
@@ -86,7 +96,7 @@ impl Transmitter {
             addresses: Box::new(std::array::from_fn(|_| Destination::Link(link_address(0, 0, [0; 6])))),
             count: 0,
             sent: 0,
-            full_since: None,
+            full: Vec::new(),
             lane: Lane::Outward,
             targets: [IpAddr::V4(Ipv4Addr::UNSPECIFIED); BATCH],
             refused: Vec::new(),
@@ -135,8 +145,9 @@ impl Transmitter {
         while self.is_held_up() {
             match self.send_from(self.sent) {
                 Ok(more) => {
+                    full = 0;
+                    self.have_taken(more);
                     self.sent += more.max(1);
-                    (full, self.full_since) = (0, None);
                 }
                 Err(error) => match error.raw_os_error() {
                     Some(libc::ENOBUFS | libc::EAGAIN) if full < FULL_TRIES => {
@@ -154,14 +165,22 @@ impl Transmitter {
                 },
             }
         }
-        // A queue that is stuck stays so until it takes a packet.
         (self.count, self.sent) = (0, 0);
     }
 
-    /// Whether the queue, which has no room now, has had none for so long that nobody empties it.
+    /// The queues of the next packets have taken so many.
+    fn have_taken(&mut self, count: usize) {
+        if !self.full.is_empty() {
+            let taken = self.addresses.iter().skip(self.sent).take(count);
+            let (taken, full): (Vec<i32>, _) = (taken.map(Destination::interface).collect(), &mut self.full);
+            full.retain(|full| !taken.contains(&full.interface));
+        }
+    }
+
+    /// Whether the queue of the next packet, which has no room now, has had none for so long that nobody empties it.
     fn is_stuck(&mut self) -> bool {
-        let now = clock::now();
-        now > *self.full_since.get_or_insert(now) + FULL_MAX
+        let interface = self.addresses.get(self.sent).map_or(0, Destination::interface);
+        is_stuck(&mut self.full, interface, clock::now())
     }
 
     /// Makes room for a packet of another batch.
@@ -210,7 +229,30 @@ impl Transmitter {
     }
 }
 
+/// Notes that the queue of an interface is full; true if it is so for so long that nobody empties it.
+fn is_stuck(met: &mut Vec<Full>, interface: i32, now: Duration) -> bool {
+    met.retain(|full| now <= full.last + FULL_MAX);
+    match met.iter_mut().find(|full| full.interface == interface) {
+        Some(full) => {
+            full.last = now;
+            now > full.since + FULL_MAX
+        }
+        None => {
+            met.push(Full { interface, since: now, last: now });
+            false
+        }
+    }
+}
+
 impl Destination {
+    /// The number of the interface; that of this machine itself is 0.
+    fn interface(&self) -> i32 {
+        match self {
+            Self::Link(address) => address.sll_ifindex,
+            Self::OwnV4(_) | Self::OwnV6(_) => 0,
+        }
+    }
+
     /// The socket that such packets leave by.
     fn lane(&self) -> Lane {
         match self {
@@ -282,5 +324,21 @@ pub(super) fn link_address(protocol: u16, interface: u32, mac: Mac) -> libc::soc
         sll_pkttype: 0,
         sll_halen: 6,
         sll_addr: address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_is_stuck_once_it_was_met_full_for_seconds_and_each_by_itself() {
+        let (at, mut met) = (Duration::from_millis, Vec::new());
+        let stuck = |met: &mut Vec<Full>, interface, ms| is_stuck(met, interface, at(ms));
+        assert!(!stuck(&mut met, 1, 1000) && !stuck(&mut met, 1, 2500) && !stuck(&mut met, 2, 3900));
+        assert!(stuck(&mut met, 1, 4001) && !stuck(&mut met, 2, 4001), "the other one is full for a moment");
+        assert!(stuck(&mut met, 1, 7000), "it stays stuck while it is met so");
+        assert!(!stuck(&mut met, 1, 10_001), "what is full seconds later is full anew");
+        assert_eq!(met.len(), 1, "and those that were not met are forgotten");
     }
 }

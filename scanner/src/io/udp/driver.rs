@@ -60,7 +60,8 @@ impl Driver for Datagrams {
 impl Datagrams {
     /// Lets a unit say what to send, up to a batch: `None` to go on, or the time until which it waits.
     fn fill(&mut self, key: Key, unit: &mut Unit, resolver: &mut Resolver, now: Duration) -> Option<Duration> {
-        if let Some(next) = unit.carrier.awaited(now).or_else(|| unit.ways.awaited(now)) {
+        let awaited = unit.carrier.awaited(now).or_else(|| unit.ways.awaited(now));
+        if let Some(next) = awaited.or_else(|| unit.queues.awaited(now)) {
             return Some(next);
         }
         let may_send = unit.may_send();
@@ -89,9 +90,9 @@ impl Datagrams {
         self.outbox.sort_by_key(place);
         let watch = Watch { epoll: &self.epoll, name: key.to_bits() };
         for part in self.outbox.chunk_by(|a, b| place(a) == place(b)) {
-            unit.sockets.send(watch, part, |outgoing: &Outgoing, why: NotProbed| {
-                refused.push((outgoing.lane, Incoming::NotSent { to: outgoing.to, why }));
-            });
+            if unit.sockets.send(watch, part, |lane, incoming| refused.push((lane, incoming))) {
+                unit.queues.drained();
+            }
         }
         let now = clock::now();
         refused.into_iter().for_each(|(lane, incoming)| unit.hear(now, lane, incoming));

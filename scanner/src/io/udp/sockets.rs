@@ -21,7 +21,7 @@ pub(super) const BATCH: usize = 64;
 const DATAGRAM_BYTES: usize = 4096;
 /// Room for answers that arrive while the thread is busy; the kernel gives what it may.
 const RECEIVE_BYTES: usize = 4 << 20;
-/// How often a full queue is waited for, a millisecond each, before a datagram is refused: one that is emptied has room by then.
+/// How often a full queue is waited for, a millisecond each: one that is emptied has room by then.
 const FULL_TRIES: u32 = 250;
 /// How often a send is repeated that was met by the error of an earlier datagram: each attempt takes one in.
 const STALE_TRIES: u32 = 64;
@@ -54,6 +54,10 @@ pub(super) enum Incoming {
         to: SocketAddr,
         why: NotProbed,
     },
+    /// It was not sent, as the queue of its interface took nothing for a while.
+    Full {
+        to: SocketAddr,
+    },
 }
 
 /// Where a unit's sockets are watched, and under which name.
@@ -71,17 +75,21 @@ pub(super) struct Sockets {
 }
 
 impl Sockets {
-    /// Sends datagrams of one lane and family; calls `refused` for those that this machine has no way to send.
-    pub(super) fn send(&mut self, watch: Watch<'_>, batch: &[Outgoing], mut refused: impl FnMut(&Outgoing, NotProbed)) {
-        let Some(first) = batch.first() else { return };
+    /// Sends datagrams of one lane and family; hands those that were not sent to `refused`. True if a queue that was full has taken
+    /// one.
+    pub(super) fn send(&mut self, watch: Watch<'_>, batch: &[Outgoing], mut refused: impl FnMut(u8, Incoming)) -> bool {
+        let mut has_drained = false;
+        let Some(first) = batch.first() else { return has_drained };
+        let not_sent = |outgoing: &Outgoing, why| (outgoing.lane, Incoming::NotSent { to: outgoing.to, why });
+        let mut refused = |(lane, incoming)| refused(lane, incoming);
         let socket = match self.socket(watch, first) {
             Ok(socket) => socket,
             Err(error) => {
                 let reason = local_reason(Errno::from_raw(error.raw_os_error().unwrap_or(0)));
                 if let Some(reason) = reason {
-                    batch.iter().for_each(|outgoing| refused(outgoing, reason));
+                    batch.iter().for_each(|outgoing| refused(not_sent(outgoing, reason)));
                 }
-                return;
+                return has_drained;
             }
         };
         let (mut sent, mut full, mut stale, mut doubt) = (0, 0, 0, 0);
@@ -89,12 +97,19 @@ impl Sockets {
             match send_some(socket, rest) {
                 Ok(count) => {
                     sent += count.max(1);
+                    has_drained |= full > 0;
                     (full, stale, doubt) = (0, 0, 0);
                 }
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM) if full < FULL_TRIES => {
                     full += 1;
                     wait_a_millisecond();
+                }
+                // The same says a link whose other end is gone, before this one notices.
+                Err(Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM) => {
+                    let outgoing = rest.first();
+                    outgoing.into_iter().for_each(|it| refused((it.lane, Incoming::Full { to: it.to })));
+                    sent += 1;
                 }
                 // Only ever about an earlier datagram.
                 Err(Errno::ECONNREFUSED) if stale < STALE_TRIES => stale += 1,
@@ -106,13 +121,14 @@ impl Sockets {
                         continue;
                     }
                     if let (Some(reason), Some(outgoing)) = (reason, rest.first()) {
-                        refused(outgoing, reason);
+                        refused(not_sent(outgoing, reason));
                     }
                     sent += 1;
                     (stale, doubt) = (0, 0);
                 }
             }
         }
+        has_drained
     }
 
     /// Reads what has arrived, at most a batch of each kind per socket; `hear` is told the lane. True if there may be
@@ -183,7 +199,7 @@ fn local_reason(errno: Errno) -> Option<NotProbed> {
         | Errno::EAFNOSUPPORT
         | Errno::EINVAL
         | Errno::EADDRNOTAVAIL => Some(NotProbed::NoRoute),
-        Errno::ENETDOWN => Some(NotProbed::InterfaceDown),
+        Errno::ENETDOWN | Errno::ENODEV | Errno::ENXIO => Some(NotProbed::InterfaceDown),
         Errno::EPERM | Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM => Some(NotProbed::SendRefused),
         _ => None,
     }

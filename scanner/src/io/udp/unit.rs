@@ -7,6 +7,7 @@ use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use super::full_queue::FullQueues;
 use super::merge::Merge;
 use super::sockets::{Incoming, Sockets};
 use crate::finding::{Finding, HostState, NotProbed, Observation};
@@ -59,6 +60,14 @@ struct FirstPart {
     cancel: CancellationToken,
     outcome: Option<UnitOutcome>,
     is_read: bool,
+    /// Every target below this index is settled there, and what was found of it was read.
+    settled_until: u64,
+}
+
+impl FirstPart {
+    fn settled_until(&self) -> u64 {
+        if self.outcome.is_some() { u64::MAX } else { self.settled_until }
+    }
 }
 
 /// A unit in work.
@@ -74,6 +83,7 @@ pub(super) struct Unit {
     /// What to ask the kernel about at the end.
     asked: Asked,
     pub(super) ways: Ways,
+    pub(super) queues: FullQueues,
     broadcasts: Broadcasts,
     crowd: Crowd,
     pub(super) carrier: Carrier,
@@ -98,7 +108,13 @@ impl Unit {
         let ways = Ways::new(UDP, plan.target_set());
         let scan = UdpScan::new(plan, task.range, task.permit, task.pace, is_fed, secret);
         let scan = if first.is_some() { scan.beside_another() } else { scan };
-        let first = first.map(|First { scan, cancel, .. }| FirstPart { scan, cancel, outcome: None, is_read: false });
+        let first = first.map(|First { scan, cancel, .. }| FirstPart {
+            scan,
+            cancel,
+            outcome: None,
+            is_read: false,
+            settled_until: 0,
+        });
         let unit = Self {
             scan: scan.with_neighbours(neighbours).with_catalogue(catalogue),
             sockets: Sockets::default(),
@@ -108,6 +124,7 @@ impl Unit {
             ready: Vec::new(),
             asked,
             ways,
+            queues: FullQueues::default(),
             broadcasts: Broadcasts::default(),
             crowd: Crowd::default(),
             carrier,
@@ -124,6 +141,8 @@ impl Unit {
     /// Reads what the first part has found and how it has ended.
     fn pull(&mut self) {
         let Some(first) = &mut self.first else { return };
+        // Told before that was found which comes from here on.
+        let settled_until = first.scan.progress.borrow().settled_until;
         while !self.delivery.is_blocked() && self.ready.len() < READY_MAX && !first.is_read {
             match first.scan.findings.try_recv() {
                 Ok(findings) => {
@@ -136,7 +155,10 @@ impl Unit {
                         }
                     }
                 }
-                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Empty) => {
+                    first.settled_until = settled_until;
+                    break;
+                }
                 Err(TryRecvError::Disconnected) => first.is_read = true,
             }
         }
@@ -221,6 +243,14 @@ impl Unit {
             {
                 self.scan.on_held_up(to);
             }
+            Incoming::Full { to } => {
+                let is_stuck = self.queues.met_full(now);
+                if self.ways.has_lost(now, of_socket(to)) || !is_stuck {
+                    self.scan.on_held_up(to);
+                } else {
+                    self.scan.on_not_sent(to, NotProbed::SendRefused);
+                }
+            }
             Incoming::NotSent { to, why } => {
                 self.scan.on_not_sent(to, self.broadcasts.reason_of(why, to.ip()));
             }
@@ -256,9 +286,10 @@ impl Driven for Unit {
         self.gather();
         self.delivery.hand_over(now, &mut self.ready);
         let (waiting, both) = (self.ready.len(), self.progress());
-        // Two parts go through the targets in their own ways: there is no front that both have settled.
-        let settled = || None;
-        self.delivery.tell(now, waiting, settled, |settled_until| UnitProgress { settled_until, ..both });
+        let Self { delivery, scan, first, .. } = self;
+        let of_first = first.as_ref().map_or(u64::MAX, FirstPart::settled_until);
+        let settled = || scan.settled_until().map(|until| until.min(of_first));
+        delivery.tell(now, waiting, settled, |settled_until| UnitProgress { settled_until, ..both });
     }
 
     fn end(&mut self, ending: Result<UnitOutcome, ScanError>) {

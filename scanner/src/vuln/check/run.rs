@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -96,6 +96,11 @@ pub trait Connector: Send + Sync {
 
     /// Waits until a datagram may be sent to `target`; false where it may not.
     fn datagram(&self, target: SocketAddr) -> Admitting<'_>;
+
+    /// How long connections and datagrams have waited for their turn up to now, which no time-out counts.
+    fn waited(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// Connects in the clear; services within TLS cannot be asked with it, so their checks say nothing.
@@ -148,18 +153,19 @@ pub async fn run_of(
     };
     let wanted: Vec<&Check> = wanted.into_iter().filter(applies).collect();
     let begun = Instant::now();
-    let (mut end, patience_end) = (begun + options.total_timeout, begun + options.patience);
+    let spent = || begun.elapsed().saturating_sub(connector.waited());
+    let mut end = options.total_timeout;
     for check in wanted {
-        let asked_at = Instant::now();
+        let asked_at = spent();
         if asked_at >= end {
             break;
         }
-        let asked = timeout_at(end, ask(check, known, options, connector)).await;
-        if let Ok(Some(captures)) = asked {
+        let asked = within(end - asked_at, connector, ask(check, known, options, connector)).await;
+        if let Some(Some(captures)) = asked {
             answers.insert(check.id.clone(), captures);
-        } else if asked_at.elapsed() >= options.step_timeout {
+        } else if spent().saturating_sub(asked_at) >= options.step_timeout {
             // It was silent. It may be to this question only, but it is no longer waited for beyond its time.
-            end = end.min(patience_end);
+            end = end.min(options.patience);
         }
     }
     exposures.evaluate(&Seen { port, service, answers: &answers, now_s })
@@ -197,7 +203,21 @@ async fn connect<'a>(
     connector: &'a dyn Connector,
 ) -> Option<Box<dyn Stream + 'a>> {
     let connecting = connector.connect(known.target, known.is_inside_tls());
-    timeout(options.step_timeout, connecting).await.ok()?.ok()
+    within(options.step_timeout, connector, connecting).await?.ok()
+}
+
+/// What comes of `future` in so much time, apart from what it waits for its turn meanwhile.
+async fn within<F: Future>(limit: Duration, connector: &dyn Connector, future: F) -> Option<F::Output> {
+    let (begun, before) = (Instant::now(), connector.waited());
+    let mut future = pin!(future);
+    loop {
+        let until = begun + limit + connector.waited().saturating_sub(before);
+        match timeout_at(until, &mut future).await {
+            Ok(done) => return Some(done),
+            Err(_) if Instant::now() < begun + limit + connector.waited().saturating_sub(before) => {}
+            Err(_) => return None,
+        }
+    }
 }
 
 async fn ask_stream(

@@ -260,6 +260,30 @@ fn what_a_full_queue_does_not_take_at_once_is_sent_when_it_has_room_however_ofte
 }
 
 #[test]
+fn a_queue_that_takes_nothing_for_a_moment_costs_a_scan_by_datagrams_no_port() {
+    let far = || {
+        std::fs::write("/proc/sys/net/ipv4/icmp_ratelimit", "0").unwrap();
+        let _ = std::fs::write("/proc/sys/net/ipv4/icmp_msgs_per_sec", "1000000");
+    };
+    with_a_cable_to(far, || {
+        let tc = |words: &str| Command::new("tc").args(words.split(' ')).status().is_ok_and(|done| done.success());
+        let meddle = || {
+            if !tc("qdisc add dev cable0 root tbf rate 8bit burst 1600 limit 1600") {
+                return eprintln!("skipped: no tc here");
+            }
+            thread::park_timeout(Duration::from_millis(1500));
+            assert!(tc("qdisc del dev cable0 root"));
+        };
+        let (not_probed, mut states) = met_in_the_middle(EngineChoice::Connect, "U:3001-3200", meddle);
+        // What was in the queue when that was taken away is lost with it.
+        let lost = states.remove(&PortState::OpenFiltered).unwrap_or_default();
+        let closed = states.remove(&PortState::Closed).unwrap_or_default();
+        assert!(not_probed.is_empty() && states.is_empty() && closed + lost == 16 * 200, "{not_probed} {states:?}");
+        assert!(lost <= 64, "{lost}");
+    });
+}
+
+#[test]
 fn a_range_that_a_real_kernel_redirects_is_left_out_by_both_engines_and_the_rest_is_the_hosts() {
     for choice in [EngineChoice::Raw, EngineChoice::Connect] {
         for (range, ports, own) in

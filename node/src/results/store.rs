@@ -158,7 +158,7 @@ impl ChunkStore {
     /// # Errors
     /// [`StoreError`].
     pub async fn put(&self, digest: Digest, bytes: Bytes) -> Result<(), StoreError> {
-        if bytes.len() <= SMALL_BYTES_MAX && matches!(*self.0, Place::Directory { .. }) {
+        if (1..=SMALL_BYTES_MAX).contains(&bytes.len()) && matches!(*self.0, Place::Directory { .. }) {
             return self.put_small(digest, bytes).await;
         }
         let put = self.apart(move |store| store.put_now(digest, &bytes)).await;

@@ -22,6 +22,9 @@ use crate::{Limits, PeerAddress, PeerId, Timings};
 const LINKS_PER_PEER_MAX: usize = 2;
 /// A connection that lasted this long was a good one: its end starts the back-off from the beginning.
 const STABLE_AFTER: Duration = Duration::from_secs(10);
+/// Two connections that were made within this of each other may have been dialed by both sides at once. Longer than a packet is on its way,
+/// so that no two peers give up the other's each; short, because a machine may be renumbered again soon.
+const SAME_MOMENT: Duration = Duration::from_secs(2);
 /// An `open` may dial ahead of the back-off, but no sooner than this after the last failure.
 const EAGER_DIAL_AFTER: Duration = Duration::from_secs(1);
 
@@ -408,7 +411,7 @@ impl Link {
     fn is_lost_to(&self, now: Instant, remote: Option<SocketAddr>) -> bool {
         let ip = |address: SocketAddr| address.ip().to_canonical();
         let is_elsewhere = self.remote.zip(remote).is_some_and(|(before, now)| ip(before) != ip(now));
-        is_elsewhere && now.duration_since(self.since) >= STABLE_AFTER
+        is_elsewhere && now.duration_since(self.since) >= SAME_MOMENT
     }
 }
 

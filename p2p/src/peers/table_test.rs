@@ -309,6 +309,11 @@ fn a_peer_that_dials_again_from_elsewhere_has_lost_what_it_had_before() {
     assert_eq!(table.route(now + seconds(60), peer(1)), Route::Link(link(3)));
     table.disconnected(now + seconds(60), peer(1), link(1), false);
     assert!(table.is_connected(peer(1)));
+    // And again, soon after that.
+    table.connected(now + seconds(65), peer(1), from(6, [10, 0, 0, 9], true)).unwrap();
+    assert_eq!(closed(&mut table), [link(3)]);
+    table.connected(now + seconds(70), peer(1), from(3, [10, 0, 0, 7], true)).unwrap();
+    assert_eq!(closed(&mut table), [link(6)]);
     // From the same address it may be looking for a leader; what this node dials itself says nothing of the others.
     table.connected(now + seconds(90), peer(1), from(4, [10, 0, 0, 7], true)).unwrap();
     assert_eq!(closed(&mut table), []);

@@ -26,7 +26,7 @@ pub type Rows = BTreeMap<Vec<u8>, Arc<[u8]>>;
 
 /// The tables of `State` that all nodes are shown whole, by their numbers: feeds, settings, shape, the rules that each node holds
 /// to before it sends, the version of the log, by which each judges what it may propose, and the recoveries, so that each looks whether
-/// one that was taken out goes on: it may be a gateway of nodes like this one.
+/// one that was taken out goes on.
 const COMMON_TABLES: [u8; 6] = [13, 15, 20, 24, 29, 53];
 /// The tables of which a node is shown the rows of jobs that it has a unit of, beside their specs: who asked for them, because
 /// rules may be about that, and which region their results do not leave.

@@ -1,6 +1,6 @@
 //! After a recovery: whether one of those that it took out goes on, as a member of the cluster before it or by a recovery of its
-//! own. They are looked for where they were, soon after a start and then at growing pauses. Nodes that only scan do so as well, each of
-//! which may have gone with either of two survivors; seldom, because there may be a thousand.
+//! own. They are looked for where they were, soon after a start and then at growing pauses. Nodes that only scan do so as well, which
+//! may reach what the members do not; seldom, because there may be a thousand.
 
 use std::time::Duration;
 

@@ -16,6 +16,7 @@ mod members;
 mod paces;
 pub mod placement;
 pub mod plan;
+mod rests;
 mod retries;
 mod tracks;
 mod work_sessions;
@@ -44,15 +45,11 @@ use holds::Holds;
 use liveness::{Watch, terms};
 use paces::Paces;
 use plan::Turns;
+use rests::Rests;
 use tracks::Tracks;
 
 /// How often the leader looks at everything even where nothing seems to have happened.
 const ROUND: Duration = Duration::from_millis(100);
-/// A round is followed by a rest as long as it took, so that looking takes half a core at most where there is much to look at, and
-/// what came meanwhile is looked at together; by none where it took less than this, which is the clock's tick.
-const REST_MIN: Duration = Duration::from_millis(1);
-/// The longest rest: short against the time of a unit, of which a worker holds two.
-const REST_MAX: Duration = Duration::from_millis(10);
 /// How often the voters are looked at.
 const MEMBERS_ROUND: Duration = Duration::from_millis(300);
 /// How long no grant is proposed after one that the state machine refused as a whole: every proposal is an entry of the
@@ -98,6 +95,7 @@ pub struct Coordinator {
     /// When each lease was looked at for how long it is out and how far it is.
     leases_looked: Option<Instant>,
     refused_at: Option<Instant>,
+    rests: Rests,
     settings_proposed: Option<Instant>,
     deadlines: Deadlines,
     paces: Paces,
@@ -134,6 +132,7 @@ impl Coordinator {
             members_looked: None,
             leases_looked: None,
             refused_at: None,
+            rests: Rests::default(),
             settings_proposed: None,
             deadlines: Deadlines::default(),
             paces: Paces::default(),
@@ -165,8 +164,7 @@ impl Coordinator {
             }
             let begun = Instant::now();
             self.round().await;
-            let rest = begun.elapsed().min(REST_MAX);
-            if rest >= REST_MIN {
+            if let Some(rest) = self.rests.after(begun.elapsed()) {
                 tokio::select! {
                     biased;
                     () = stop.cancelled() => return,
@@ -441,8 +439,10 @@ impl Coordinator {
     }
 
     async fn propose(&self, command: Command) -> Option<Response> {
-        let name = command.name();
-        match self.raft.propose(command).await {
+        let (name, begun) = (command.name(), Instant::now());
+        let proposed = self.raft.propose(command).await;
+        self.rests.waited(begun.elapsed());
+        match proposed {
             Ok(applied) => Some(applied.response),
             Err(error) => {
                 tracing::debug!(command = name, %error, "proposal not applied; the next round looks again");

@@ -48,34 +48,6 @@ impl FromStr for JobId {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
 pub struct ClusterId(pub [u8; 16]);
 
-impl fmt::Display for ClusterId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_hex(f, &self.0)
-    }
-}
-
-impl fmt::Debug for ClusterId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_hex(f, &self.0)
-    }
-}
-
-/// What tells one recovery of a cluster from another: 16 random bytes made when a node goes on alone.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct RecoveryId(pub [u8; 16]);
-
-impl fmt::Display for RecoveryId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_hex(f, &self.0)
-    }
-}
-
-impl fmt::Debug for RecoveryId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_hex(f, &self.0)
-    }
-}
-
 impl FromStr for ClusterId {
     type Err = IdError;
 
@@ -88,21 +60,13 @@ impl FromStr for ClusterId {
     }
 }
 
+/// What tells one recovery of a cluster from another: 16 random bytes made when a node goes on alone.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RecoveryId(pub [u8; 16]);
+
 /// The public half of a join token: 8 random bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TokenId(pub [u8; 8]);
-
-impl fmt::Display for TokenId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_hex(f, &self.0)
-    }
-}
-
-impl fmt::Debug for TokenId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_hex(f, &self.0)
-    }
-}
 
 impl FromStr for TokenId {
     type Err = IdError;
@@ -127,12 +91,6 @@ impl Digest {
     }
 }
 
-impl fmt::Display for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_hex(f, &self.0)
-    }
-}
-
 impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_hex(f, self.0.get(..6).unwrap_or(&self.0))
@@ -149,6 +107,21 @@ impl FromStr for Digest {
         })
     }
 }
+
+/// Random bytes and digests are written as the hexadecimal digits of their bytes.
+macro_rules! written_in_hex {
+    ($how:ident: $($id:ty),+) => {$(
+        impl fmt::$how for $id {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write_hex(f, &self.0)
+            }
+        }
+    )+};
+}
+
+written_in_hex!(Display: ClusterId, RecoveryId, TokenId, Digest);
+// Of a digest the first bytes do: see above.
+written_in_hex!(Debug: ClusterId, RecoveryId, TokenId);
 
 /// The id under which a node scans: `wrk_` and its name with everything but letters and digits as `_`.
 #[must_use]

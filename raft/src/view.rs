@@ -3,7 +3,7 @@
 //!
 //! A gateway looks at its state ([`Look`]) and sends each node the rows that changed since ([`changes`]); the node keeps
 //! them in a state of its own (`handle::Viewer`), which all that reads a state reads as usual. Shown are the members, the node
-//! itself, its leases with the specs, the authors and the residency of their jobs, the feeds, the rules of the policy and what holds for all;
+//! itself, its leases with the specs, the authors and the residency of their jobs, the feeds, the rules of the policy, the recoveries and what holds for all;
 //! no token, no other node that only scans, no job that the node has no part in.
 //!
 //! **Invariant: what is shown never goes back.** A gateway that is behind the one before it shows nothing until it has
@@ -25,8 +25,9 @@ use crate::state::{Cluster, Lease, NodeRecord, State};
 pub type Rows = BTreeMap<Vec<u8>, Arc<[u8]>>;
 
 /// The tables of `State` that all nodes are shown whole, by their numbers: feeds, settings, shape, the rules that each node holds
-/// to before it sends, and the version of the log, by which each judges what it may propose.
-const COMMON_TABLES: [u8; 5] = [13, 15, 20, 24, 29];
+/// to before it sends, the version of the log, by which each judges what it may propose, and the recoveries, so that each looks whether
+/// one that was taken out goes on.
+const COMMON_TABLES: [u8; 6] = [13, 15, 20, 24, 29, 53];
 /// The tables of which a node is shown the rows of jobs that it has a unit of, beside their specs: who asked for them, because
 /// rules may be about that, and which region their results do not leave.
 const JOB_TABLES: [u8; 3] = [25, 31, 43];

@@ -15,6 +15,7 @@ use crate::api::Departure;
 use crate::config::{NodeConfig, NodeMode};
 use crate::data_dir::DataDir;
 use crate::failure::{ExitCode, Failure};
+use crate::results::ChunkStore;
 use crate::rpc::proposer::Proposer;
 
 /// Takes note of what `noticed` finds: that this node was removed from its cluster, or is outside the log; `outside` is told
@@ -154,7 +155,7 @@ fn is_wanted(raft: &Raft) -> bool {
 /// others have been given. One that kept results of others has them where they were, for members to copy.
 pub(super) fn spool(data_dir: &DataDir) -> Result<PathBuf, Failure> {
     let kept = data_dir.chunk_dir();
-    if std::fs::read_dir(&kept).is_ok_and(|mut entries| entries.next().is_some()) {
+    if ChunkStore::has_any(&kept) {
         return Ok(kept);
     }
     let spool = data_dir.handed_in_dir();
@@ -164,5 +165,27 @@ pub(super) fn spool(data_dir: &DataDir) -> Result<PathBuf, Failure> {
                 .because(error.to_string()))
         }
         _ => Ok(spool),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_go_where_those_of_others_are_kept_and_a_journal_that_is_empty_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let data_dir = DataDir::open(folder.path()).unwrap();
+        let kept = data_dir.chunk_dir();
+        assert_eq!(spool(&data_dir).unwrap(), data_dir.handed_in_dir());
+        std::fs::create_dir_all(&kept).unwrap();
+        std::fs::write(kept.join("journal.0"), b"").unwrap();
+        std::fs::write(kept.join("half.tmp"), b"half").unwrap();
+        assert_eq!(spool(&data_dir).unwrap(), data_dir.handed_in_dir());
+        std::fs::write(kept.join("journal.1"), b"whatever is in it").unwrap();
+        assert_eq!(spool(&data_dir).unwrap(), kept, "chunks whose files a crash took are in there");
+        std::fs::remove_file(kept.join("journal.1")).unwrap();
+        std::fs::write(kept.join(pentora_raft::Digest::of(b"x").to_string()), b"x").unwrap();
+        assert_eq!(spool(&data_dir).unwrap(), kept);
     }
 }

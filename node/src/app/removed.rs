@@ -69,8 +69,7 @@ pub(super) async fn noticed(raft: Raft, mesh: Mesh, first: Vec<MemberAddress>, s
 
 /// The recoveries in this node's log, once every member reads the question that names them.
 fn own_recoveries(raft: &Raft) -> Option<Vec<RecoveryId>> {
-    // A node outside the log is not shown them.
-    raft.read(|state| (!raft.is_outside() && state.log_version() >= SECOND).then(|| join::recoveries(state)))
+    raft.read(|state| (state.log_version() >= SECOND).then(|| join::recoveries(state)))
 }
 
 /// For how long this node has known no leader.
@@ -95,4 +94,35 @@ fn members(raft: &Raft, mesh: &Mesh, first: &[MemberAddress]) -> Vec<PeerId> {
     peers.sort_unstable();
     peers.dedup();
     peers
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use pentora_raft::command::{Command, Proposal};
+    use pentora_raft::state::Recovery;
+    use pentora_raft::view::{GatewayWord, Look, Rows, ViewFrame, changes};
+    use pentora_raft::{Config, State};
+
+    use super::*;
+
+    #[test]
+    fn a_node_that_only_scans_says_which_recoveries_it_goes_by_as_soon_as_it_was_shown_the_log() {
+        let (raft, mut viewer) = Raft::outside(5, Config::default());
+        assert_eq!(own_recoveries(&raft), None, "it may be asked of a member that does not read that");
+        let id = RecoveryId([7; 16]);
+        let recovery = Recovery { id, node: 1, taken_out: Vec::new() };
+        let mut state = State::default();
+        for (index, command) in (1..).zip([Command::RaiseLog { version: SECOND }, Command::Recover(Box::new(recovery))])
+        {
+            let _ = state.apply(index, &Proposal { at_ms: index, command });
+        }
+        let seen = Look::default().at(&state, &BTreeSet::from([5]));
+        viewer.take(ViewFrame::Anew).unwrap();
+        viewer.take(ViewFrame::Rows(changes(&Rows::new(), &seen.common))).unwrap();
+        let word = GatewayWord { applied: 2, leader: None, term: 1, voter_sets: Vec::new(), now_ms: 1 };
+        viewer.take(ViewFrame::Word(word)).unwrap();
+        assert_eq!(own_recoveries(&raft), Some(vec![id]));
+    }
 }

@@ -1,5 +1,6 @@
 //! After a recovery: whether one of those that it took out goes on, as a member of the cluster before it or by a recovery of its
-//! own. They are looked for where they were, soon after a start and then at growing pauses.
+//! own. They are looked for where they were, soon after a start and then at growing pauses. Nodes that only scan do so as well, which
+//! may reach what the members do not; seldom, because there may be a thousand.
 
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ use crate::join::{Lineage, Rivals, meet};
 
 /// When nobody was met: a node that is started later looks by itself, soon.
 const LOOK_AGAIN: Backoff = Backoff { first: Duration::from_secs(5), max: Duration::from_secs(300) };
+/// The same of a node outside the log.
+const LOOK_AGAIN_OUTSIDE: Backoff = Backoff { first: Duration::from_secs(20), max: Duration::from_secs(3_600) };
 /// The same once one was met, so that it is known to be there still.
 const MEET_AGAIN: Duration = Duration::from_secs(15);
 /// How often it is looked whether there was a recovery.
@@ -42,7 +45,11 @@ pub(super) async fn keep(raft: Raft, mesh: Mesh, rivals: Rivals, stop: Cancellat
             }
             while meeting.join_next().await.is_some() {}
             rounds += 1;
-            let pause = if rivals.told().is_empty() { LOOK_AGAIN.delay(rounds, rand::random()) } else { MEET_AGAIN };
+            let pause = match (rivals.told().is_empty(), raft.is_outside()) {
+                (false, false) => MEET_AGAIN,
+                (true, false) => LOOK_AGAIN.delay(rounds, rand::random()),
+                (_, true) => LOOK_AGAIN_OUTSIDE.delay(rounds, rand::random()),
+            };
             tokio::time::sleep(pause).await;
         }
     };

@@ -79,6 +79,8 @@ struct Worker<'a> {
     rates: &'a Rates,
     leases: u32,
     by_job: BTreeMap<JobId, u32>,
+    /// The same before this plan.
+    held: BTreeMap<JobId, u32>,
     /// How many leases it may hold: with urgent ones, without.
     rooms: (u32, u32),
     /// Whether it is set aside.
@@ -171,6 +173,9 @@ impl<'a> Planner<'a> {
                 worker.leases += 1;
                 *worker.by_job.entry(unit.job).or_default() += 1;
             }
+        }
+        for worker in &mut workers {
+            worker.held.clone_from(&worker.by_job);
         }
         let mut out = Drawn::default();
         for (job, shares) in &shares {
@@ -391,6 +396,7 @@ fn workers<'a>(view: &View<'a>) -> Vec<Worker<'a>> {
             rates: view.rates.get(&id)?,
             leases: 0,
             by_job: BTreeMap::new(),
+            held: BTreeMap::new(),
             rooms: placement::rooms(record, view.settings.max_load_thousandths),
             aside: view.state.health(id).is_some_and(|health| health.is_aside(view.now_ms)),
             turn: view.turns.of(id),
@@ -416,10 +422,13 @@ impl Worker<'_> {
         }
     }
 
-    /// How many units of a job it holds at most.
+    /// How many units of a job it holds at most. Its rate is that of one unit, beside those that it holds: those that are in turn wait
+    /// for each other, and those that are not are done side by side, and either way it is done with one in a fraction of the time.
     fn units_held(&self, job: JobId) -> u32 {
         let Some(able) = self.rates.targets_per_second.get(&job) else { return UNITS_PER_JOB };
-        let unit_seconds = self.record.info.max_targets_per_scan.max(1) as f64 / able.max(f64::MIN_POSITIVE);
+        let at_once = f64::from(self.held.get(&job).copied().unwrap_or(0).max(1));
+        let unit_seconds =
+            self.record.info.max_targets_per_scan.max(1) as f64 / (able * at_once).max(f64::MIN_POSITIVE);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to what it may hold")]
         let ahead = (SECONDS_AHEAD / unit_seconds).ceil().clamp(1.0, f64::from(self.rooms.0.max(1))) as u32;
         (1 + ahead).max(UNITS_PER_JOB)

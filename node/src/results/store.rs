@@ -6,6 +6,7 @@
 //! RocksDB: see `docs/decisions/0005`; why a journal: `docs/decisions/0075`.
 
 mod journal;
+mod records;
 mod small;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -114,13 +115,14 @@ impl ChunkStore {
         std::fs::create_dir_all(directory)?;
         durable_file::remove_half_written(directory)?;
         let (damaged, found, waiting) = (Mutex::default(), Notify::new(), Mutex::default());
-        let journal = Mutex::new(Journal::open(directory, |digest, bytes| {
+        let journal = Journal::open(directory, |digest, bytes| {
             let file = directory.join(digest.to_string());
             // Anew even where it reads whole: what a failed write left in memory reads so as well. All of them are synced together.
             // Where there is no room for that, what is there does.
             small::write_unsynced(&file, bytes)
                 .or_else(|error| if is_whole(&file, digest).unwrap_or(false) { Ok(()) } else { Err(error) })
-        }));
+        });
+        let journal = Mutex::new(journal?);
         let path = directory.to_owned();
         Ok(Self(Arc::new(Place::Directory { path, floor_bytes, damaged, found, waiting, journal })))
     }
@@ -137,6 +139,14 @@ impl ChunkStore {
         Ok(store)
     }
 
+    /// Whether a directory has chunks, in files of their own or in a journal.
+    #[must_use]
+    pub fn has_any(directory: &Path) -> bool {
+        let is_chunk = |name: &std::ffi::OsStr| name.to_str().is_some_and(|name| name.parse::<Digest>().is_ok());
+        let files = std::fs::read_dir(directory).into_iter().flatten().flatten();
+        files.into_iter().any(|entry| is_chunk(&entry.file_name())) || journal::has_any(directory)
+    }
+
     /// Chunks in memory.
     #[must_use]
     pub fn memory() -> Self {
@@ -148,7 +158,7 @@ impl ChunkStore {
     /// # Errors
     /// [`StoreError`].
     pub async fn put(&self, digest: Digest, bytes: Bytes) -> Result<(), StoreError> {
-        if bytes.len() <= SMALL_BYTES_MAX && matches!(*self.0, Place::Directory { .. }) {
+        if (1..=SMALL_BYTES_MAX).contains(&bytes.len()) && matches!(*self.0, Place::Directory { .. }) {
             return self.put_small(digest, bytes).await;
         }
         let put = self.apart(move |store| store.put_now(digest, &bytes)).await;
@@ -205,14 +215,9 @@ impl ChunkStore {
     /// # Errors
     /// What the system refuses; some may be gone by then.
     pub async fn remove(&self, digests: Vec<Digest>) -> io::Result<()> {
-        let removed = self.apart(move |store| {
-            digests.iter().try_for_each(|digest| store.remove_now(*digest))?;
-            if let Place::Directory { journal, .. } = &*store.0 {
-                store.empty(lock(journal).turn_after_removal());
-            }
-            Ok(())
-        });
+        let removed = self.apart(move |store| digests.iter().try_for_each(|digest| store.remove_now(*digest)));
         let removed = removed.await;
+        self.see_to_removed();
         removed.unwrap_or_else(|error| Err(io::Error::other(error)))
     }
 

@@ -180,3 +180,63 @@ async fn a_journal_that_is_long_is_emptied_and_the_other_goes_on() {
     assert_eq!(store.list().await.unwrap().len(), 200);
     assert_eq!(store.get(chunks[7].0).await.unwrap().as_ref(), Some(&chunks[7].1));
 }
+
+fn journals(directory: &Path) -> Vec<u8> {
+    let files = ["journal.0", "journal.1"].map(|name| std::fs::read(directory.join(name)));
+    files.into_iter().flatten().flatten().collect()
+}
+
+#[tokio::test]
+async fn what_is_removed_leaves_the_journal_soon_though_nothing_else_is_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let chunks = small(9);
+    put_all(&store, &chunks).await;
+    let has = |(_, bytes): &(Digest, Bytes)| journals(directory.path()).windows(bytes.len()).any(|at| at == bytes);
+    assert!(has(&chunks[0]) && has(&chunks[8]));
+    // Both before it is time to, and one while the journal that had the other is being emptied or just was.
+    store.remove(vec![chunks[0].0]).await.unwrap();
+    store.remove(vec![chunks[8].0]).await.unwrap();
+    let begun = std::time::Instant::now();
+    while has(&chunks[0]) || has(&chunks[8]) {
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(open(directory.path()).list().await.unwrap().len(), 7);
+}
+
+#[tokio::test]
+async fn a_damaged_record_keeps_no_other_chunk_from_being_written_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let chunks = small(30);
+    put_all(&open(directory.path()), &chunks).await;
+    for (digest, _) in &chunks {
+        std::fs::remove_file(directory.path().join(digest.to_string())).unwrap();
+    }
+    let mut journal = journals(directory.path());
+    let (damaged, bytes) = &chunks[3];
+    let at = journal.windows(bytes.len()).position(|at| at == bytes).unwrap();
+    journal[at] ^= 1;
+    std::fs::write(directory.path().join("journal.0"), journal).unwrap();
+    let store = open(directory.path());
+    for (digest, bytes) in chunks.iter().filter(|(digest, _)| digest != damaged) {
+        assert_eq!(store.get(*digest).await.unwrap().as_ref(), Some(bytes));
+    }
+    assert_eq!(store.get(*damaged).await.unwrap(), None);
+}
+
+#[test]
+fn the_directory_is_synced_by_the_descriptor_that_was_there_before_the_writes() {
+    let directory = tempfile::tempdir().unwrap();
+    let (before, after) = (directory.path().join("before"), directory.path().join("after"));
+    std::fs::create_dir(&before).unwrap();
+    let mut journal = Journal::open(&before, |_, _| Ok(())).unwrap();
+    let bytes = Bytes::from(vec![7; 5 << 20]);
+    assert!(journal.is_ready());
+    journal.append(std::iter::once((Digest::of(&bytes), &bytes))).unwrap();
+    let retired = journal.turn().unwrap();
+    // A new descriptor, which hears of no earlier failure, could not be had.
+    std::fs::rename(&before, &after).unwrap();
+    retired.empty().unwrap();
+    assert_eq!(std::fs::metadata(after.join("journal.0")).unwrap().len(), 0);
+}

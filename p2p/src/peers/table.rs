@@ -22,6 +22,9 @@ use crate::{Limits, PeerAddress, PeerId, Timings};
 const LINKS_PER_PEER_MAX: usize = 2;
 /// A connection that lasted this long was a good one: its end starts the back-off from the beginning.
 const STABLE_AFTER: Duration = Duration::from_secs(10);
+/// Two connections that were made within this of each other may have been dialed by both sides at once. Longer than a packet is on its way,
+/// so that no two peers give up the other's each; short, because a machine may be renumbered again soon.
+const SAME_MOMENT: Duration = Duration::from_secs(2);
 /// An `open` may dial ahead of the back-off, but no sooner than this after the last failure.
 const EAGER_DIAL_AFTER: Duration = Duration::from_secs(1);
 
@@ -228,6 +231,12 @@ impl PeerTable {
                 self.effects.push(Effect::Announce(PeerEvent::Up { peer, rtt: None }));
             }
         }
+        if inbound {
+            let is_lost = |old: &Link| old.is_lost_to(now, remote);
+            for old in entry.links.extract_if(.., |old| old.id != link && is_lost(old)) {
+                self.effects.push(Effect::Close { peer, link: old.id, why: "its peer dialed again from elsewhere" });
+            }
+        }
         if entry.links.len() > LINKS_PER_PEER_MAX {
             let oldest = entry.links.remove(0);
             self.effects.push(Effect::Close { peer, link: oldest.id, why: "a newer connection replaced it" });
@@ -392,6 +401,17 @@ impl PeerTable {
     /// One member or connected stranger.
     pub(crate) fn peer(&self, peer: PeerId, now: Instant) -> Option<PeerInfo> {
         self.entries.get(&peer).map(|entry| entry.describe(peer, now))
+    }
+}
+
+impl Link {
+    /// Whether the peer, which has just dialed from `remote`, has this one no more. Nobody dials a peer to which it has a connection,
+    /// unless both dial at the same moment, or it looks for a leader. One that was renumbered cannot end the ones that it had: what is sent on
+    /// them would wait for an answer until they have been silent for long enough.
+    fn is_lost_to(&self, now: Instant, remote: Option<SocketAddr>) -> bool {
+        let ip = |address: SocketAddr| address.ip().to_canonical();
+        let is_elsewhere = self.remote.zip(remote).is_some_and(|(before, now)| ip(before) != ip(now));
+        is_elsewhere && now.duration_since(self.since) >= SAME_MOMENT
     }
 }
 

@@ -285,3 +285,39 @@ fn the_same_list_again_changes_nothing() {
     table.tick(now);
     assert_eq!(table.take_effects(), []);
 }
+
+#[test]
+fn a_peer_that_dials_again_from_elsewhere_has_lost_what_it_had_before() {
+    let (mut table, now) = (table(), Instant::now());
+    table.set_members(now, vec![member(1, true)]);
+    let from = |number: usize, ip: [u8; 4], inbound| NewLink {
+        id: link(number),
+        inbound,
+        remote: Some(SocketAddr::from((ip, 7400))),
+    };
+    let closed = |table: &mut PeerTable| {
+        let closed = |effect| if let Effect::Close { link, .. } = effect { Some(link) } else { None };
+        table.take_effects().into_iter().filter_map(closed).collect::<Vec<_>>()
+    };
+    // Both dial at the same moment, and one of the two has a second address.
+    table.connected(now, peer(1), from(1, [10, 0, 0, 1], false)).unwrap();
+    table.connected(now + seconds(1), peer(1), from(2, [10, 0, 9, 1], true)).unwrap();
+    assert_eq!(closed(&mut table), []);
+    // It was renumbered, and cannot say so on either of them.
+    table.connected(now + seconds(60), peer(1), from(3, [10, 0, 0, 7], true)).unwrap();
+    assert_eq!(closed(&mut table), [link(1), link(2)]);
+    assert_eq!(table.route(now + seconds(60), peer(1)), Route::Link(link(3)));
+    table.disconnected(now + seconds(60), peer(1), link(1), false);
+    assert!(table.is_connected(peer(1)));
+    // And again, soon after that.
+    table.connected(now + seconds(65), peer(1), from(6, [10, 0, 0, 9], true)).unwrap();
+    assert_eq!(closed(&mut table), [link(3)]);
+    table.connected(now + seconds(70), peer(1), from(3, [10, 0, 0, 7], true)).unwrap();
+    assert_eq!(closed(&mut table), [link(6)]);
+    // From the same address it may be looking for a leader; what this node dials itself says nothing of the others.
+    table.connected(now + seconds(90), peer(1), from(4, [10, 0, 0, 7], true)).unwrap();
+    assert_eq!(closed(&mut table), []);
+    table.disconnected(now + seconds(91), peer(1), link(4), true);
+    table.connected(now + seconds(92), peer(1), from(5, [10, 0, 0, 8], false)).unwrap();
+    assert_eq!(closed(&mut table), []);
+}

@@ -161,6 +161,16 @@ fn a_worker_that_takes_short_units_only_holds_as_many_as_half_a_second_of_work()
     assert_eq!(held(&world, 1e9, a), 10, "what it takes at once is its own word");
     assert_eq!(held(&world, 1_000.0, b), 2, "its units take ten seconds");
     assert_eq!(world.plan(1_000.0).iter().filter(|grant| grant.node == a).count(), 2, "it was not measured");
+    let four: Vec<NewLease> = [0, 100, 200, 300]
+        .map(|start| {
+            let unit = UnitKey { job, partition: 0, start };
+            NewLease { unit, end: start + 100, node: a, share: Share::default() }
+        })
+        .to_vec();
+    world.grant(four);
+    assert_eq!(held(&world, 1_000.0, a), 6, "side by side they take a tenth of a second as well: as many as it takes");
+    assert_eq!(held(&world, 250.0, a), 2, "they wait for each other, and it does ten in a second as before");
+    assert_eq!(held(&world, 100.0, a), 0, "it does four in a second, and holds three of them at most");
 }
 
 #[test]

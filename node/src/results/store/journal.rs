@@ -3,15 +3,19 @@
 //!
 //! There are two files in turn. Once one is long enough the other is begun; then everything that was written is synced beside
 //! ongoing work, and the first is emptied. What is found in them at a start may not have reached its file before a crash, and is
-//! written there again. A record is its length, the chunk's name and its bytes; the name tells whether they are whole.
+//! written there again. A record is its length, the chunk's name and its bytes; the name tells whether they are whole. What is damaged is
+//! passed over (`Records`), so that it takes nothing behind it along.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use pentora_raft::{Digest, kill_point};
+
+use super::records::Records;
 
 /// The longest chunk that is written twice, in bytes. Ours: below this the sync costs more than the bytes.
 pub(super) const SMALL_BYTES_MAX: usize = 64 << 10;
@@ -19,8 +23,10 @@ pub(super) const SMALL_BYTES_MAX: usize = 64 << 10;
 const LONG_BYTES: u64 = 4 << 20;
 /// One that grows so long because the disk is slow takes no more, in bytes.
 const LONGEST_BYTES: u64 = 8 * LONG_BYTES;
-/// Removed chunks stay in a journal for so long at most while others are removed.
-const EMPTIED_AFTER: Duration = Duration::from_secs(60);
+/// A journal in which removed chunks may stand is emptied so long after the last one was.
+const EMPTIED_AFTER: Duration = if cfg!(test) { Duration::from_millis(300) } else { Duration::from_secs(60) };
+/// When it is looked again where the other one is still to be emptied.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// Their names, which are none of a chunk.
 const NAMES: [&str; 2] = ["journal.0", "journal.1"];
 
@@ -28,6 +34,7 @@ const NAMES: [&str; 2] = ["journal.0", "journal.1"];
 #[derive(Debug)]
 pub(super) struct Journal {
     directory: PathBuf,
+    root: Arc<Root>,
     /// What is written to, once there is something to write.
     file: Option<File>,
     /// Which of the two that is.
@@ -38,6 +45,10 @@ pub(super) struct Journal {
     /// Set where what it takes could not be read again.
     is_broken: bool,
     emptied: Instant,
+    /// Whether chunks were removed since the last turn, which stand in it perhaps.
+    has_removed: bool,
+    /// Whether somebody waits until it is time to empty it for that.
+    is_awaited: bool,
     #[cfg(test)]
     pub(super) syncs: usize,
 }
@@ -45,33 +56,66 @@ pub(super) struct Journal {
 /// One of the two that takes nothing more until it is emptied.
 #[derive(Debug)]
 pub(super) struct Retired {
-    directory: PathBuf,
+    root: Arc<Root>,
     file: File,
+}
+
+/// The directory, by one descriptor from before anything was written: of a write that failed beforehand the system tells nobody who opens
+/// it later.
+#[derive(Debug)]
+struct Root(File);
+
+impl Root {
+    fn open(directory: &Path) -> io::Result<Self> {
+        File::open(directory).map(Self)
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        Ok(nix::unistd::syncfs(&self.0)?)
+    }
+}
+
+/// What is to be done about chunks that were removed.
+#[derive(Debug)]
+pub(super) enum AfterRemoval {
+    /// They stand in no journal, or in one that is being emptied.
+    Nothing,
+    /// To be looked at again then.
+    Later(Duration),
+    /// This is to be emptied.
+    Empty(Retired),
 }
 
 impl Journal {
     /// The journal in `directory`. What an earlier process left in it is in the files first, as `write` makes them durable.
-    pub(super) fn open(directory: &Path, write: impl Fn(Digest, &Bytes) -> io::Result<()>) -> Self {
-        let left: Vec<PathBuf> = NAMES.iter().map(|name| directory.join(name)).filter(|path| path.exists()).collect();
+    ///
+    /// # Errors
+    /// Where the directory cannot be opened.
+    pub(super) fn open(directory: &Path, write: impl Fn(Digest, &Bytes) -> io::Result<()>) -> io::Result<Self> {
+        let root = Root::open(directory)?;
+        let left: Vec<PathBuf> = paths(directory).into_iter().filter(|path| path.exists()).collect();
         // What cannot be read or written again keeps nothing else from it.
         let done = left.iter().map(|path| read_again(path, &write)).fold(Ok(()), Result::and);
         // A process that was killed has left whole files that are not on the disk yet.
-        let done = if left.is_empty() { done } else { done.and_then(|()| sync_all_of(directory)) };
+        let done = if left.is_empty() { done } else { done.and_then(|()| root.sync_all()) };
         let done = done.and_then(|()| left.iter().try_for_each(std::fs::remove_file));
         if let Err(error) = &done {
             tracing::error!(%error, "small results of an earlier run may be missing here; what is written now is synced file by file");
         }
-        Self {
+        Ok(Self {
             directory: directory.to_owned(),
+            root: Arc::new(root),
             file: None,
             at: 0,
             bytes: 0,
             is_other_full: false,
             is_broken: done.is_err(),
             emptied: Instant::now(),
+            has_removed: false,
+            is_awaited: false,
             #[cfg(test)]
             syncs: 0,
-        }
+        })
     }
 
     /// From now on everything is synced file by file.
@@ -127,17 +171,39 @@ impl Journal {
         if self.bytes < LONG_BYTES { None } else { self.retire() }
     }
 
-    /// The same where chunks were removed that it may still have.
-    pub(super) fn turn_after_removal(&mut self) -> Option<Retired> {
-        if self.emptied.elapsed() < EMPTIED_AFTER { None } else { self.retire() }
+    /// Chunks were removed that it may still have. Answers whether the caller is to see to that, by [`Self::after_removal`]: otherwise
+    /// somebody does already.
+    pub(super) fn removed(&mut self) -> bool {
+        self.has_removed = true;
+        !std::mem::replace(&mut self.is_awaited, true)
+    }
+
+    /// What whoever sees to removed chunks is to do now.
+    pub(super) fn after_removal(&mut self) -> AfterRemoval {
+        let left = EMPTIED_AFTER.saturating_sub(self.emptied.elapsed());
+        if self.has_removed && !self.is_broken && self.bytes > 0 {
+            if !left.is_zero() {
+                return AfterRemoval::Later(left);
+            }
+            match self.retire() {
+                Some(retired) => {
+                    self.is_awaited = false;
+                    return AfterRemoval::Empty(retired);
+                }
+                None if self.is_other_full => return AfterRemoval::Later(LOOK_AGAIN),
+                None => {}
+            }
+        }
+        (self.has_removed, self.is_awaited) = (false, false);
+        AfterRemoval::Nothing
     }
 
     fn retire(&mut self) -> Option<Retired> {
         if self.is_other_full || self.is_broken || self.bytes == 0 {
             return None;
         }
-        let retired = Retired { directory: self.directory.clone(), file: self.file.take()? };
-        (self.at, self.bytes, self.is_other_full) = (1 - self.at, 0, true);
+        let retired = Retired { root: Arc::clone(&self.root), file: self.file.take()? };
+        (self.at, self.bytes, self.is_other_full, self.has_removed) = (1 - self.at, 0, true, false);
         Some(retired)
     }
 
@@ -159,59 +225,42 @@ impl Retired {
     /// # Errors
     /// What the system refuses; it is as it was then.
     pub(super) fn empty(self) -> io::Result<()> {
-        let Self { directory, file } = self;
-        sync_all_of(&directory)?;
+        let Self { root, file } = self;
+        root.sync_all()?;
         // By its descriptor: another store of this directory may have begun one of that name meanwhile.
         file.set_len(0)
     }
 }
 
-fn path_of(directory: &Path, at: usize) -> PathBuf {
-    directory.join(if at == 0 { NAMES[0] } else { NAMES[1] })
+/// Whether a directory has chunks in a journal.
+pub(super) fn has_any(directory: &Path) -> bool {
+    paths(directory).iter().any(|path| std::fs::metadata(path).is_ok_and(|file| file.len() > 0))
+}
+
+fn paths(directory: &Path) -> [PathBuf; 2] {
+    NAMES.map(|name| directory.join(name))
 }
 
 /// A file that is empty, and there after a crash.
 fn begin(directory: &Path, at: usize) -> io::Result<File> {
-    let file = OpenOptions::new().create(true).append(true).open(path_of(directory, at))?;
+    let name = if at == 0 { NAMES[0] } else { NAMES[1] };
+    let file = OpenOptions::new().create(true).append(true).open(directory.join(name))?;
     file.set_len(0)?;
     file.sync_all()?;
     File::open(directory)?.sync_all()?;
     Ok(file)
 }
 
-fn sync_all_of(directory: &Path) -> io::Result<()> {
-    Ok(nix::unistd::syncfs(File::open(directory)?)?)
-}
-
-/// Gives `write` the whole records of a file. What is behind them came to nothing.
+/// Gives `write` the whole records of a file.
 fn read_again(path: &Path, write: &impl Fn(Digest, &Bytes) -> io::Result<()>) -> io::Result<()> {
-    let mut file = BufReader::new(File::open(path)?);
     let mut done = Ok(());
-    while let Some((digest, bytes)) = next_record(&mut file)? {
+    let mut records = Records::new(std::fs::read(path)?.into());
+    for (digest, bytes) in &mut records {
         done = done.and(write(digest, &bytes));
     }
+    if records.passed_over > 0 {
+        let bytes = records.passed_over;
+        tracing::error!(path = %path.display(), bytes, "a journal of small results is damaged; what stands behind that is read");
+    }
     done
-}
-
-/// The next whole record; `None` where there is none.
-fn next_record(file: &mut impl Read) -> io::Result<Option<(Digest, Bytes)>> {
-    let (mut length, mut name) = ([0; 4], [0; 32]);
-    let mut is_there = |into: &mut [u8]| match file.read_exact(into) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
-        Err(error) => Err(error),
-    };
-    if !is_there(&mut length)? || !is_there(&mut name)? {
-        return Ok(None);
-    }
-    let length = usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX);
-    if length > SMALL_BYTES_MAX {
-        return Ok(None);
-    }
-    let mut bytes = vec![0; length];
-    if !is_there(&mut bytes)? {
-        return Ok(None);
-    }
-    let (digest, bytes) = (Digest(name), Bytes::from(bytes));
-    Ok((Digest::of(&bytes) == digest).then_some((digest, bytes)))
 }

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use pentora_raft::{Digest, kill_point};
 use tokio::sync::oneshot;
+use tokio_util::task::TaskTracker;
 
-use super::journal::Retired;
+use super::journal::{AfterRemoval, Retired};
 use super::{ChunkStore, Place, Put, StoreError, lock};
 use crate::durable_file::{Draft, Readers};
 
@@ -122,8 +123,30 @@ impl ChunkStore {
         puts
     }
 
+    /// Has chunks that were removed go from the journal as well, beside whatever goes on.
+    pub(super) fn see_to_removed(&self) {
+        let Place::Directory { journal, .. } = &*self.0 else { return };
+        if !lock(journal).removed() {
+            return;
+        }
+        let place = Arc::downgrade(&self.0);
+        drop(TaskTracker::new().spawn(async move {
+            while let Some(store) = place.upgrade().map(ChunkStore) {
+                let Place::Directory { journal, .. } = &*store.0 else { return };
+                let pause = match lock(journal).after_removal() {
+                    AfterRemoval::Nothing => return,
+                    AfterRemoval::Empty(retired) => return store.empty(Some(retired)),
+                    AfterRemoval::Later(pause) => pause,
+                };
+                // Whoever closes the store does not wait for this.
+                drop(store);
+                tokio::time::sleep(pause).await;
+            }
+        }));
+    }
+
     /// Empties a journal that takes no more, beside whatever goes on.
-    pub(super) fn empty(&self, retired: Option<Retired>) {
+    fn empty(&self, retired: Option<Retired>) {
         let Some(retired) = retired else { return };
         let store = self.clone();
         drop(tokio::task::spawn_blocking(move || {

@@ -5,8 +5,9 @@ use crate::command::sample_test::{limits, submission, two_nodes};
 use crate::command::{Command, NewLease, NodeRole, PolicyChange, Proposal, UnitKey};
 use crate::config::Config;
 use crate::handle::Raft;
-use crate::id::JobId;
-use crate::state::Share;
+use crate::id::{JobId, RecoveryId};
+use crate::state::{Recovery, Share, TakenOut};
+use crate::version::SECOND;
 use crate::view::{Look, Rows, changes};
 
 /// Members 1 and 5, of which 5 only scans from some point on, and two jobs, of which one is 5's to work on.
@@ -91,6 +92,21 @@ fn another_node_that_only_scans_is_not_shown() {
     let seen = Look::default().at(&log.state, &BTreeSet::from([1]));
     let of_5 = log.state.nodes.stored(&5).unwrap().0;
     assert!(!seen.common.contains_key(&of_5) && !seen.own[&1].contains_key(&of_5));
+}
+
+#[test]
+fn every_node_is_shown_the_recoveries_of_its_cluster() {
+    let mut log = Log::begun();
+    log.apply(Command::RaiseLog { version: SECOND });
+    let out = TakenOut { peer: "b".into(), name: "n2".into(), addresses: vec!["10.0.0.2:7400".into()] };
+    let recovery = Recovery { id: RecoveryId([7; 16]), node: 1, taken_out: vec![out] };
+    log.apply(Command::Recover(Box::new(recovery.clone())));
+    let (raft, mut viewer) = outside();
+    viewer.take(ViewFrame::Anew).unwrap();
+    viewer.take(ViewFrame::Rows(changes(&Rows::new(), &log.rows(5)))).unwrap();
+    viewer.take(word(log.index, Some((1, 0)))).unwrap();
+    let shown: Vec<Recovery> = raft.read(|state| state.recoveries().map(|it| it.recovery.clone()).collect());
+    assert_eq!(shown, [recovery]);
 }
 
 #[test]

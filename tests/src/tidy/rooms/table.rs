@@ -133,7 +133,7 @@ const NODE: &str = "
     keeps: document jobs policy results rpc
     jobs: clock coordinator document exclusions masked orders policy results rpc spec work_protocol
     orders: clock document signing
-    feeds: policy results
+    feeds: durable_file policy results
     document: clock exclusions policy
     coordinator: clock exclusions policy results rpc spec traces work_protocol
     exclusions:

@@ -375,7 +375,7 @@ impl Station {
         }
         let spec: ScanSpec = self.queue.spec(order).map_err(|error| error.to_string())?;
         let signed = order_of(&self.file.now(), &spec, wall_ms()).map_err(|error| error.to_string())?;
-        self.begun.check(order, signed.as_ref())?;
+        self.begun.check(order, signed.as_ref(), wall_ms())?;
         let policy = policy_of(rules, &order.author.who)?;
         for targets in &spec.partitions {
             policy.check(targets).map_err(|error| error.to_string())?;

@@ -75,6 +75,7 @@ use crate::failure::{ExitCode, Failure};
 use crate::feeds::FeedStore;
 use crate::feeds::follow::follow;
 use crate::holders::Holders;
+use crate::malloc;
 use crate::member_address::MemberAddress;
 use crate::outside::Outside;
 use crate::policy::own::OwnFile;
@@ -99,7 +100,7 @@ pub enum Ended {
 ///
 /// # Errors
 /// Why it could not start, or what ended it.
-pub async fn run(plan: StartPlan, mut asked: Asked) -> Result<Ended, Failure> {
+pub async fn run(mut plan: StartPlan, mut asked: Asked) -> Result<Ended, Failure> {
     if matches!(plan.action, StartAction::Standalone) {
         return standalone::run(plan, &mut asked).await.map(|()| Ended::InOrder);
     }
@@ -118,9 +119,9 @@ pub async fn run(plan: StartPlan, mut asked: Asked) -> Result<Ended, Failure> {
     let (tasks, reading) = (TaskTracker::new(), CancellationToken::new());
     let _until_the_end = reading.clone().drop_guard();
     if let Some(hang_ups) = asked.take_hang_ups() {
-        let (sources, shown) = (plan.sources.clone(), certificate.clone());
+        let (read_from, shown) = (plan.read_from.clone(), certificate.clone());
         let kept = (file.clone(), advertised.clone());
-        tasks.spawn(reload::keep(hang_ups, sources, kept, sign_in.clone(), shown, reading));
+        tasks.spawn(reload::keep(hang_ups, read_from, kept, sign_in.clone(), shown, reading));
     }
     let kept = ((&file, &advertised), &sign_in, certificate.as_ref());
     // A node that the cluster makes another kind begins anew as that, in the same process; what its own file said last holds on.
@@ -129,6 +130,9 @@ pub async fn run(plan: StartPlan, mut asked: Asked) -> Result<Ended, Failure> {
             return Ok(Ended::Early);
         };
         let Stood { node, incoming, admitted_at, viewer } = stood;
+        // It is in its cluster, and there the next time: how it came in it needs no more, nor a secret that lets others in.
+        plan.action = StartAction::Resume;
+        malloc::leave_what_is_freed();
         if node.run(incoming, admitted_at, viewer, &mut asked).await? == End::Done {
             return Ok(Ended::InOrder);
         }

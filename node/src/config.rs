@@ -54,7 +54,7 @@ pub use issue::{ConfigError, ConfigIssue, Origin, Position};
 pub use keys::{Effect, KEYS, Key, env_name};
 pub use kind::Kind;
 pub use layers::{FlagValue, Raw};
-pub use reload::{Reloaded, reload};
+pub use reload::{ReadFrom, Reloaded, reload};
 pub use remember::{API_FILE, REMEMBERED_FILE, remembered};
 pub use secret::Secret;
 pub use show::{schema, show};
@@ -172,7 +172,7 @@ words! {
 /// `worker.*`.
 #[derive(Debug, Clone)]
 pub struct WorkerSettings {
-    /// Join token, from `worker.token` or the environment.
+    /// Join token, from `worker.token` or the environment. Whoever joins by it takes it from here.
     pub(crate) token: Option<Secret>,
     /// File holding the join token.
     pub(crate) token_file: Option<PathBuf>,

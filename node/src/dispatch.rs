@@ -31,6 +31,9 @@ pub fn main(program: &'static str) -> std::process::ExitCode {
         Ok(invocation) => invocation,
         Err(exit) => return exit,
     };
+    if !invocation.runs_node() {
+        malloc::leave_what_is_freed();
+    }
     match block_on(run(invocation)) {
         Ok(_) => ExitCode::Ok.into(),
         Err(failure) => {

@@ -7,7 +7,7 @@ mod size;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 pub use self::size::size_words;
@@ -60,11 +60,28 @@ pub fn private_folder(path: &Path) -> io::Result<()> {
 /// # Errors
 /// What the system refuses, and [`io::ErrorKind::InvalidInput`] for what is no regular file.
 pub fn regular(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY).open(path)?;
-    if file.metadata()?.is_file() {
-        return Ok(file);
+    let opened = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY).open(path);
+    match opened {
+        Ok(file) if file.metadata()?.is_file() => Ok(file),
+        // A socket is not opened at all (open(2), ENXIO).
+        Err(error) if error.raw_os_error() != Some(nix::libc::ENXIO) => Err(error),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")),
     }
-    Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"))
+}
+
+/// Opens what a command line or configuration names: a file as [`regular`] takes it, or a pipe of this process's own, as a shell makes
+/// it of `<(command)`: whoever started this process writes into it.
+///
+/// # Errors
+/// As [`regular`].
+pub fn given(path: &Path) -> io::Result<File> {
+    let refused = match regular(path) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => error,
+        opened => return opened,
+    };
+    // It leads to no place, where a pipe that others know has one.
+    let is_own = std::fs::metadata(path)?.file_type().is_fifo() && path.canonicalize().is_err();
+    if is_own { File::open(path) } else { Err(refused) }
 }
 
 /// Writes a file, or replaces it; on disk when this returns.
@@ -210,10 +227,27 @@ mod tests {
         for path in [pipe.as_path(), Path::new("/dev/zero"), folder.path()] {
             assert_eq!(regular(path).unwrap_err().kind(), io::ErrorKind::InvalidInput, "{}", path.display());
         }
+        for path in [pipe.as_path(), Path::new("/dev/zero"), folder.path()] {
+            assert_eq!(given(path).unwrap_err().kind(), io::ErrorKind::InvalidInput, "{}", path.display());
+        }
+        let socket = folder.path().join("socket");
+        let _bound = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        assert_eq!(given(&socket).unwrap_err().kind(), io::ErrorKind::InvalidInput);
         assert_eq!(regular(&folder.path().join("none")).unwrap_err().kind(), io::ErrorKind::NotFound);
         let file = folder.path().join("file");
         std::fs::write(&file, "text").unwrap();
         assert_eq!(io::read_to_string(regular(&file).unwrap()).unwrap(), "text");
+    }
+
+    /// As of `pentora-node join --token-file <(command)`.
+    #[test]
+    fn a_pipe_of_this_process_is_read_to_its_end_where_it_is_given() {
+        use std::os::fd::AsRawFd;
+        let (read, write) = nix::unistd::pipe().unwrap();
+        File::from(write).write_all(b"text").unwrap();
+        let path = PathBuf::from(format!("/proc/self/fd/{}", read.as_raw_fd()));
+        assert_eq!(io::read_to_string(given(&path).unwrap()).unwrap(), "text");
+        assert_eq!(regular(&path).unwrap_err().kind(), io::ErrorKind::InvalidInput, "and read again it has nothing");
     }
 
     use std::os::unix::fs::PermissionsExt;

@@ -29,7 +29,7 @@ pub mod holders;
 pub mod jobs;
 pub mod join;
 pub mod keeps;
-mod malloc;
+pub mod malloc;
 mod masked;
 pub mod member_address;
 pub mod meters;

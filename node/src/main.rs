@@ -5,6 +5,10 @@
 
 use std::path::Path;
 
+/// What is freed is overwritten while there may be a secret in it that this process does not keep.
+#[global_allocator]
+static HEAP: pentora_node::malloc::Heap = pentora_node::malloc::Heap;
+
 fn main() -> std::process::ExitCode {
     let called = std::env::args_os().next();
     let is_service = called.as_deref().and_then(|path| Path::new(path).file_name()).is_some_and(|name| name == NODE);

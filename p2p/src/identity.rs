@@ -71,6 +71,10 @@ impl Identity {
     pub fn load(path: &Path) -> Result<Self, IdentityError> {
         let failed = |source| IdentityError::Io { path: path.to_owned(), source };
         let metadata = fs::metadata(path).map_err(failed)?;
+        if !metadata.is_file() {
+            // Opening a pipe would wait for whoever writes into it.
+            return Err(IdentityError::Format { path: path.to_owned(), reason: "it is no regular file" });
+        }
         let mode = metadata.permissions().mode() & 0o777;
         if mode & 0o007 != 0 {
             return Err(IdentityError::Exposed { path: path.to_owned(), mode });
@@ -266,6 +270,22 @@ mod tests {
             let error = Identity::load_or_generate(&path).unwrap_err();
             assert!(matches!(error, IdentityError::Format { .. }), "{text:?}: {error}");
             assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_no_key_and_keeps_nobody_waiting() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        let socket = folder.path().join("socket");
+        let _bound = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        fs::set_permissions(&socket, fs::Permissions::from_mode(0o600)).unwrap();
+        let pipe = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").args(["-m", "600"]).arg(&pipe).status().unwrap();
+        assert!(made.success());
+        for path in [folder.path(), &socket, &pipe] {
+            let error = Identity::load(path).unwrap_err();
+            assert!(error.to_string().contains("no regular file"), "{error}");
         }
     }
 

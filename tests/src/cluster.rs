@@ -187,14 +187,22 @@ impl Cluster {
     fn join_by(&mut self, number: usize, peer: &str, token: &str, options: &[&str]) -> anyhow::Result<()> {
         let token_file = self.folder().join(format!("n{number}.token"));
         fs::write(&token_file, token).context("the token's file")?;
+        let token_file = token_file.display().to_string();
+        self.join_as(number, &[&["--peer", peer, "--token-file", &token_file], options].concat())
+    }
+
+    /// Starts node `number` on its host by `pentora-node join` with these options and those of where it listens, and does not wait for
+    /// it.
+    ///
+    /// # Errors
+    /// Where the process does not start.
+    pub fn join_as(&mut self, number: usize, options: &[&str]) -> anyhow::Result<()> {
         // A node that tried before keeps its program.
         if !self.nodes.contains_key(&number) {
             self.nodes.insert(number, Node::new(number, self.lab.host(number), self.folder()));
         }
-        let token_file = token_file.display().to_string();
         let listen = self.listen_options(number);
-        let options = [&["--peer", peer, "--token-file", &token_file], as_strs(&listen).as_slice(), options].concat();
-        self.node_mut(number)?.run("join", &options)
+        self.node_mut(number)?.run("join", &[as_strs(&listen).as_slice(), options].concat())
     }
 
     /// Has the process of node `number` that is started next die at a named point.

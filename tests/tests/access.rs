@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use pentora_tests::cluster::Cluster;
 use pentora_tests::command_line::{self, Ran};
 use pentora_tests::http::Request;
@@ -122,6 +123,15 @@ fn the_audit_log_tells_orders_and_refusals_and_an_export_of_it_cannot_be_bent() 
     })?;
     let verified = cluster.pentora(other, &["audit", "verify", &export, "--after", &first])?.ok()?;
     assert!(verified.contains("whole and unchanged"), "{verified}");
+    // Whose key that is stands in the cluster's status.
+    let status = cluster.status(other)?;
+    let key = |number: usize| {
+        let node = status["nodes"].as_array()?.iter().find(|node| node["name"] == format!("n{number}"))?;
+        node["key"].as_str().map(str::to_owned)
+    };
+    let (own, anothers) = (key(other).context("its key")?, key(leader).context("another's key")?);
+    cluster.pentora(other, &["audit", "verify", &export, "--signer", &own])?.ok()?;
+    cluster.pentora(other, &["audit", "verify", &export, "--signer", &anothers])?.refused(1)?;
     let text = std::fs::read_to_string(&export)?;
     assert!(text.contains("DELETE /api/v1/scopes/lab"), "{text}");
     std::fs::write(&changed, text.replace("DELETE /api/v1/scopes/lab", "GET /api/v1/scopes/lab"))?;

@@ -252,6 +252,7 @@ fn node_of(
         unreached: knowledge.unreached(record),
         kept_from_voting: state.is_kept_from_voting(id),
         log_versions: vec![state.versions(id).oldest, state.versions(id).newest],
+        key: Some(record.info.peer.clone()),
     }
 }
 

@@ -2,24 +2,23 @@
 //! that it waits for the next start; and of a file that is wrong nothing is taken. The API's certificate is read again with it, and
 //! so is by whose word people are let in. A node that waits to be let into its cluster reads as well, for when it is in.
 
-use std::path::Path;
-
 use tokio::signal::unix::Signal;
 use tokio_util::sync::CancellationToken;
 
 use super::api_tls::OwnCertificate;
 use super::node_info;
 use super::own_addresses::Advertised;
-use crate::config::{Sources, reload};
+use crate::config::{ReadFrom, reload};
 use crate::data_dir::is_kept;
 use crate::durable_file;
+use crate::malloc;
 use crate::policy::own::OwnFile;
 use crate::sign_in::{Provider, SignIn, Source};
 
 /// Reads the file again whenever it is `asked` for, until `stop`.
 pub(super) async fn keep(
     mut asked: Signal,
-    mut sources: Sources,
+    mut read_from: ReadFrom,
     (own, advertised): (OwnFile, Advertised),
     sign_in: SignIn,
     certificate: Option<OwnCertificate>,
@@ -36,29 +35,29 @@ pub(super) async fn keep(
             Some(certificate) => tokio::task::spawn_blocking(move || certificate.read_again()).await.unwrap_or(false),
             None => false,
         };
-        sources = read_again(sources, (&own, &advertised), &sign_in, has_files).await;
+        read_from = read_again(read_from, (&own, &advertised), &sign_in, has_files).await;
     }
 }
 
 /// Reads it once; answers what it was read from.
 async fn read_again(
-    sources: Sources,
+    read_from: ReadFrom,
     (own, advertised): (&OwnFile, &Advertised),
     sign_in: &SignIn,
     has_files: bool,
-) -> Sources {
+) -> ReadFrom {
     // What a node was given in its environment stays as it was; the files that it names are read all the same.
-    let has_file = sources.file.is_some();
-    let before = sources.clone();
+    let has_file = read_from.file().is_some();
+    let before = read_from.clone();
     // Files may be on a slow disk.
     let reading = move || {
         // What was changed by others since the start is not gone by either.
-        if let Some(file) = &before.file {
-            is_kept(Path::new(&file.name)).map_err(|error| error.to_string())?;
-            // A pipe would keep this node waiting for whoever writes into it.
-            drop(durable_file::regular(Path::new(&file.name)).map_err(|error| format!("{}: {error}", file.name))?);
+        if let Some(file) = before.file() {
+            is_kept(file).map_err(|error| error.to_string())?;
+            // A pipe has given what it had.
+            drop(durable_file::regular(file).map_err(|error| format!("{}: {error}", file.display()))?);
         }
-        reload(&before).map_err(|error| error.to_string())
+        malloc::overwriting(|| reload(&before)).map_err(|error| error.to_string())
     };
     let read = tokio::task::spawn_blocking(reading).await;
     let taken = read.map_err(|error| error.to_string()).and_then(|read| read).and_then(|read| {
@@ -77,7 +76,7 @@ async fn read_again(
     match taken {
         Ok((_, _, names_files)) if !has_file => {
             tell_without_a_file(names_files);
-            sources
+            read_from
         }
         Ok((read, rules, _)) => {
             if *own.now() != rules {
@@ -88,11 +87,11 @@ async fn read_again(
             if !read.later.is_empty() {
                 tracing::warn!(keys = read.later.join(", "), "other values are read at the next start");
             }
-            read.sources
+            read.read_from
         }
         Err(error) => {
             tracing::error!(error, "the configuration is wrong, and nothing of it is taken");
-            sources
+            read_from
         }
     }
 }
@@ -123,9 +122,10 @@ fn tell_without_a_file(names_files: bool) {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
 
     use super::*;
-    use crate::config::{ConfigText, load};
+    use crate::config::{ConfigText, Sources, load};
 
     #[tokio::test]
     async fn a_configuration_that_others_may_change_or_exchange_is_not_taken_when_it_is_read_again() {
@@ -134,18 +134,19 @@ mod tests {
         let chmod = |path: &Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
         std::fs::write(&path, "worker: {exclude: [10.0.0.1]}\n").unwrap();
         let sources = Sources { file: Some(ConfigText::read(&path).unwrap()), ..Sources::default() };
-        let own = OwnFile::new(node_info::own_rules(&load(&sources).unwrap().config.worker).unwrap());
+        let loaded = load(&sources).unwrap();
+        let own = OwnFile::new(node_info::own_rules(&loaded.config.worker).unwrap());
         let (before, advertised) = (own.now(), Advertised::new(Vec::new()));
         std::fs::write(&path, "worker: {exclude: []}\n").unwrap();
-        let mut sources = sources;
+        let mut read_from = ReadFrom::of(sources, &loaded);
         for (of_folder, of_file) in [(0o700, 0o666), (0o777, 0o644)] {
             chmod(&path, of_file);
             chmod(folder.path(), of_folder);
-            sources = read_again(sources, (&own, &advertised), &SignIn::default(), false).await;
+            read_from = read_again(read_from, (&own, &advertised), &SignIn::default(), false).await;
             assert_eq!(own.now(), before, "{of_folder:o} {of_file:o}");
         }
         chmod(folder.path(), 0o700);
-        read_again(sources, (&own, &advertised), &SignIn::default(), false).await;
+        read_again(read_from, (&own, &advertised), &SignIn::default(), false).await;
         assert_ne!(own.now(), before, "nobody else may change it now");
     }
 }

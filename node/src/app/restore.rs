@@ -1,6 +1,5 @@
 //! A cluster that begins with what was kept of another: its jobs, feeds and results, on a first node with keys of its own.
 
-use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
@@ -30,7 +29,7 @@ pub(super) fn restore(
             .because(format!("{}: {why}", path.display()))
             .next("look at it with `pentora cluster snapshot inspect FILE`; nothing runs yet, so try again")
     };
-    let file = File::open(path).map_err(|error| failed(error.to_string()))?;
+    let file = durable_file::regular(path).map_err(|error| failed(error.to_string()))?;
     let chunks = data_dir.chunk_dir();
     for left_over in [&chunks, &data_dir.store_dir()] {
         match std::fs::remove_dir_all(left_over) {

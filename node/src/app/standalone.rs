@@ -38,6 +38,7 @@ use crate::data_dir::{DataDir, DataDirError};
 use crate::failure::{ExitCode, Failure};
 use crate::feeds::follow::use_rules;
 use crate::feeds::{FeedKind, FeedStore};
+use crate::malloc;
 use crate::orders::Verified;
 use crate::policy::own::OwnFile;
 use crate::sign_in::SignIn;
@@ -55,6 +56,7 @@ const EXPORT_AGAIN: Duration = Duration::from_secs(60);
 /// # Errors
 /// Why it could not start.
 pub(super) async fn run(plan: StartPlan, asked: &mut Asked) -> Result<(), Failure> {
+    malloc::leave_what_is_freed();
     let data_dir = DataDir::open(&plan.config.data_dir)?;
     let station = Station::open(&plan, &data_dir)?;
     plan.remember().map_err(|error| {
@@ -63,10 +65,10 @@ pub(super) async fn run(plan: StartPlan, asked: &mut Asked) -> Result<(), Failur
     })?;
     let (tasks, reading) = (TaskTracker::new(), CancellationToken::new());
     if let Some(hang_ups) = asked.take_hang_ups() {
-        let (sources, file) = (plan.sources.clone(), station.file.clone());
+        let (read_from, file) = (plan.read_from.clone(), station.file.clone());
         // Nobody reaches it.
         let nowhere = Advertised::new(Vec::new());
-        tasks.spawn(reload::keep(hang_ups, sources, (file, nowhere), SignIn::default(), None, reading.clone()));
+        tasks.spawn(reload::keep(hang_ups, read_from, (file, nowhere), SignIn::default(), None, reading.clone()));
     }
     let stop = async {
         let how = asked.asked_to_end().await;
@@ -373,7 +375,7 @@ impl Station {
         }
         let spec: ScanSpec = self.queue.spec(order).map_err(|error| error.to_string())?;
         let signed = order_of(&self.file.now(), &spec, wall_ms()).map_err(|error| error.to_string())?;
-        self.begun.check(order, signed.as_ref())?;
+        self.begun.check(order, signed.as_ref(), wall_ms())?;
         let policy = policy_of(rules, &order.author.who)?;
         for targets in &spec.partitions {
             policy.check(targets).map_err(|error| error.to_string())?;

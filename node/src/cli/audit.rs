@@ -54,7 +54,7 @@ pub(super) struct VerifyArgs {
     /// An earlier export that it must go on from, with nothing between them lost.
     #[arg(long, value_name = "FILE")]
     after: Option<PathBuf>,
-    /// The key of the node that must have signed it, from `pentora cluster status --json` [default: whoever signed it is printed, and not looked at].
+    /// The key of the node that must have signed it: `key` of that node in `pentora cluster status --json` [default: whoever signed it is printed, and not looked at].
     #[arg(long, value_name = "KEY")]
     signer: Option<String>,
     #[command(flatten)]
@@ -133,15 +133,13 @@ fn broken(path: &std::path::Path, why: &str) -> Failure {
 
 fn told(verified: &Verified) -> String {
     let Verified { cluster, gone, last, signer, .. } = verified;
-    let entries = last.saturating_sub(*gone);
-    format!(
-        "audit log of cluster {}: {} ({} to {}), whole and unchanged since {} signed it\n",
-        cluster,
-        if entries == 1 { "1 entry".to_owned() } else { format!("{} entries", grouped(entries)) },
-        grouped(gone.saturating_add(1)),
-        grouped(*last),
-        clean(signer)
-    )
+    let numbers = format!("({} to {})", grouped(gone.saturating_add(1)), grouped(*last));
+    let entries = match last.saturating_sub(*gone) {
+        0 => "no entries".to_owned(),
+        1 => format!("1 entry {numbers}"),
+        entries => format!("{} entries {numbers}", grouped(entries)),
+    };
+    format!("audit log of cluster {cluster}: {entries}, whole and unchanged since {} signed it\n", clean(signer))
 }
 
 fn document(verified: &Verified) -> serde_json::Value {

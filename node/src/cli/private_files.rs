@@ -58,7 +58,8 @@ fn exchangeable(file: &Path, own: u32) -> Option<String> {
 }
 
 fn readable(file: &Path, found: &Metadata, own: u32) -> Option<String> {
-    if found.uid() != own {
+    // What is no file is no place for a secret, which is told where it is read.
+    if found.uid() != own || !found.is_file() {
         return None;
     }
     let who = match found.mode() {

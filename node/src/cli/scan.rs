@@ -62,7 +62,7 @@ pub(super) struct ScanArgs {
     #[arg(long, conflicts_with = "local", help_heading = "Node")]
     distributed: bool,
     /// Scan from this process, even where a cluster is configured.
-    #[arg(long, help_heading = "Node")]
+    #[arg(long, conflicts_with = "sign", help_heading = "Node")]
     local: bool,
     /// Go on with a scan that was interrupted in this process, from the file that it left; its options are in the file.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["RequestArgs", "distributed", "detach", "sign"], help_heading = "Node")]
@@ -176,6 +176,10 @@ pub(super) async fn run(args: ScanArgs, mut context: Context) -> Result<Next, Fa
                 "no --api, PENTORA_API or client.api is set, and no node with a readable admin.token runs on this host",
             )
             .next("name a node with --api, start one with `pentora-node start --init`, or leave --detach out"));
+    }
+    if request.order.is_some() {
+        context
+            .warn("this process scans itself, and looks at no signature: --sign is for nodes whose owners ask for it");
     }
     let request = learned_here(request, &context)?;
     let rules = RuleFiles::named(args.rule_files())?;

@@ -22,6 +22,7 @@ use super::shown::ShownArgs;
 use super::table::{Column, Tabular, table};
 use crate::client::parse_host_line;
 use crate::document::ScanRequest;
+use crate::durable_file;
 use crate::failure::{ExitCode, Failure};
 
 /// The largest policy that is read, in bytes. Ours: one for a hundred zones with a rule for each pair stays far below it.
@@ -123,7 +124,7 @@ impl Checked {
                 .because(format!("{}: {why}", path.display()))
                 .next("docs/how-to/segmentation.md shows one")
         };
-        let file = std::fs::File::open(path).map_err(|error| wrong(error.to_string()))?;
+        let file = durable_file::given(path).map_err(|error| wrong(error.to_string()))?;
         let mut text = String::new();
         file.take(POLICY_BYTES_MAX + 1).read_to_string(&mut text).map_err(|error| wrong(error.to_string()))?;
         if text.len() as u64 > POLICY_BYTES_MAX {

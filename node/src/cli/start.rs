@@ -1,15 +1,19 @@
 //! `start`, `join`, `server start` and `worker start`: from flags, environment and file to a [`StartPlan`].
 
+use std::fs::File;
 use std::io::Read;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use zeroize::Zeroizing;
 
 use super::airgap;
 use super::context::Context;
 use crate::client::locate::{checked_token, read_token};
 use crate::config::{
-    FlagValue, Loaded, NodeConfig, Origin, Purpose, Raw, Secret, Sources, StartAction, StartPlan, load, remembered,
+    FlagValue, Loaded, NodeConfig, Origin, Purpose, Raw, ReadFrom, Secret, Sources, StartAction, StartPlan, load,
+    remembered,
 };
 use crate::data_dir::{is_kept, is_read_by_others};
 use crate::failure::{ExitCode, Failure};
@@ -244,13 +248,13 @@ fn init_flag(init: bool) -> Option<FlagValue> {
 /// Loads the configuration, tells what is worth telling, fetches the token and decides.
 fn prepared(verb: Verb, flags: &NodeFlags, more: Vec<FlagValue>, context: &Context) -> Result<StartPlan, Failure> {
     let sources = context.sources_with_memory(Purpose::Node, flags.values().into_iter().chain(more).collect())?;
-    let loaded = load(&sources)?;
+    let mut loaded = load(&sources)?;
     for message in &loaded.warnings {
         tracing::warn!("{message}");
     }
     look_at_files(&sources, &loaded)?;
     let fresh = is_empty(&loaded.config.data_dir);
-    let token = match token(&loaded, context) {
+    let token = match token(&mut loaded, context) {
         Ok(token) => token,
         Err(failure) if fresh => return Err(failure),
         // A token is used once; its file may well be gone when the node starts again.
@@ -265,7 +269,8 @@ fn prepared(verb: Verb, flags: &NodeFlags, more: Vec<FlagValue>, context: &Conte
         action(verb, &loaded.config, token, fresh)?
     };
     let remembered = remembered(&loaded);
-    Ok(StartPlan { config: loaded.config, action, restore: None, sources, remembered })
+    let read_from = ReadFrom::of(sources, &loaded);
+    Ok(StartPlan { config: loaded.config, action, restore: None, read_from, remembered })
 }
 
 /// Refuses files that anybody else on this machine may change: whose orders a node takes, what it joins, and whom it believes to be the one
@@ -297,15 +302,16 @@ fn is_empty(directory: &Path) -> bool {
     }
 }
 
-/// The join token, wherever it is said to be.
-fn token(loaded: &Loaded, context: &Context) -> Result<Option<Secret>, Failure> {
+/// The join token, wherever it is said to be. What was loaded has it no more.
+fn token(loaded: &mut Loaded, context: &Context) -> Result<Option<Secret>, Failure> {
+    let said = loaded.config.worker.token.take();
     let worker = &loaded.config.worker;
     let unusable = |place: &str, reason: String| {
         Failure::new(ExitCode::Config, format!("the join token from {place} cannot be used: {reason}"))
             .next("make one on a member: pentora coordinator worker-token create --name N > token")
     };
     let from_stdin = |text: &str| text == "-";
-    let (place, token) = match (&worker.token, &worker.token_file) {
+    let (place, token) = match (&said, &worker.token_file) {
         (Some(token), _) if from_stdin(token.expose()) => ("standard input".to_owned(), stdin_token()),
         (Some(token), _) => {
             let origin = loaded.origin("worker.token");
@@ -324,8 +330,10 @@ fn token(loaded: &Loaded, context: &Context) -> Result<Option<Secret>, Failure> 
 }
 
 fn stdin_token() -> Result<Secret, String> {
-    let mut text = String::new();
-    let read = std::io::stdin().take(TOKEN_BYTES_MAX).read_to_string(&mut text);
+    let mut text = Zeroizing::new(String::new());
+    // Not through the library's own standard input, whose buffer stays as long as the process.
+    let stdin = std::io::stdin().as_fd().try_clone_to_owned().map(File::from);
+    let read = stdin.and_then(|stdin| stdin.take(TOKEN_BYTES_MAX).read_to_string(&mut text));
     read.map_err(|error| error.to_string())?;
     checked_token(&text)
 }

@@ -209,3 +209,34 @@ fn an_unusable_token_names_its_place() {
     let failure = join(JoinArgs { node }, &context(&data, &[])).unwrap_err();
     assert!(failure.what.contains("flag --token") && !failure.to_string().contains("two words"), "{failure}");
 }
+
+#[test]
+fn what_is_given_for_a_file_and_is_none_starts_nothing_and_keeps_nobody_waiting() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let pipe = directory.path().join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let zero = PathBuf::from("/dev/zero");
+    let config = directory.path().join("pentora.yaml");
+    let data = directory.path().join("n1").display().to_string();
+    let peer = || vec!["10.88.0.1:7400".to_owned()];
+    for odd in [&pipe, &zero, &directory.path().to_owned()] {
+        let odd_text = odd.display().to_string();
+        let flags =
+            NodeFlags { token_file: text(&odd_text), peer: peer(), data_dir: text(&data), ..NodeFlags::default() };
+        let by_flag = join(JoinArgs { node: flags }, &context(directory.path(), &[]));
+        std::fs::write(&config, format!("worker: {{token_file: {odd_text}}}\n")).unwrap();
+        std::fs::set_permissions(&config, PermissionsExt::from_mode(0o600)).unwrap();
+        let given = |config: &Path| {
+            let mut context = context(directory.path(), &[]);
+            context.global.config = Some(config.to_owned());
+            let flags = NodeFlags { peer: peer(), data_dir: text(&data), ..NodeFlags::default() };
+            join(JoinArgs { node: flags }, &context)
+        };
+        for refused in [by_flag, given(&config), given(odd)] {
+            let why = refused.unwrap_err().to_string();
+            assert!(why.contains("no regular file"), "{odd_text}: {why}");
+            assert!(!why.contains("chmod"), "{odd_text}: {why}");
+        }
+    }
+}

@@ -80,7 +80,7 @@ impl Contexts {
         use std::io::Read;
         let failed = |source| ContextsError::Io { path: path.to_owned(), source };
         let damaged = |reason: String| ContextsError::Damaged { path: path.to_owned(), reason };
-        let file = match std::fs::File::open(path) {
+        let file = match durable_file::regular(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(error) => return Err(failed(error)),

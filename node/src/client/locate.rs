@@ -6,10 +6,14 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use crate::config::{ApiTls, Loaded, Origin, Secret};
+use crate::durable_file;
 use crate::tls::{AUTHORITY_FILE, Anchor, Trust, WAITING_FILE, first_of};
 
 /// Largest token file: a token is a line.
 const TOKEN_FILE_BYTES_MAX: u64 = 64 * 1024;
+
+/// Room for what a token file has; a join token has less than 200 letters.
+const TOKEN_ROOM_BYTES: usize = 1024;
 
 /// Where a node is expected, and the proof of who is asking.
 #[derive(Debug, Clone)]
@@ -134,8 +138,10 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
 /// A sentence fragment: missing, unreadable, empty, or not a token.
 pub fn read_token(path: &Path) -> Result<Secret, String> {
     use std::io::Read;
-    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
-    let mut text = Zeroizing::new(String::new());
+    let file = durable_file::given(path).map_err(|error| error.to_string())?;
+    // With room for a token and more: of a text that grows pieces are left behind, and reading to an end that is not known begins
+    // on the stack.
+    let mut text = Zeroizing::new(String::with_capacity(TOKEN_ROOM_BYTES));
     file.take(TOKEN_FILE_BYTES_MAX).read_to_string(&mut text).map_err(|error| error.to_string())?;
     // Some editors begin a file with a mark of its byte order, which is no part of what is in it.
     checked_token(text.strip_prefix('\u{feff}').unwrap_or(&text))

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::issue::{ConfigError, ConfigIssue, Origin};
+use crate::durable_file;
 
 /// Largest file read; a full configuration has about 4 KiB, so a bigger one was named by mistake.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -32,7 +33,7 @@ impl ConfigText {
                 message: format!("{name}: {message}"),
             }])
         };
-        let file = std::fs::File::open(path).map_err(|error| fail(format!("cannot be opened: {error}")))?;
+        let file = durable_file::given(path).map_err(|error| fail(format!("cannot be opened: {error}")))?;
         let mut bytes = Vec::new();
         file.take(MAX_FILE_BYTES + 1)
             .read_to_end(&mut bytes)

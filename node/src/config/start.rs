@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::remember::noted;
-use super::{API_FILE, NodeConfig, REMEMBERED_FILE, Secret, Sources};
+use super::{API_FILE, NodeConfig, REMEMBERED_FILE, ReadFrom, Secret};
 use crate::durable_file::{self, Readers};
 
 /// A checked configuration and what to do with it.
@@ -17,7 +17,7 @@ pub struct StartPlan {
     /// A backup that a new cluster begins with.
     pub restore: Option<PathBuf>,
     /// What the configuration was read from, to be read again while the node runs.
-    pub sources: Sources,
+    pub read_from: ReadFrom,
     /// What [`StartPlan::remember`] writes down.
     pub remembered: String,
 }

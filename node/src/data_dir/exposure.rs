@@ -89,7 +89,8 @@ pub fn is_secret(file: &Path) -> Result<(), DataDirError> {
 /// Whether everybody on this machine reads a file; nobody else is there in a container of its own.
 #[must_use]
 pub fn is_read_by_others(file: &Path) -> bool {
-    !is_alone() && mode(file).is_ok_and(|mode| mode & OTHERS_READ != 0)
+    // What is no file is no place for a secret, which is told where it is read.
+    !is_alone() && file.is_file() && mode(file).is_ok_and(|mode| mode & OTHERS_READ != 0)
 }
 
 fn is_kept_by(file: &Path, is_alone: bool) -> Result<(), DataDirError> {

@@ -134,6 +134,9 @@ pub struct NodeDocument {
     /// The oldest and the newest version of the log that it reads.
     #[serde(default)]
     pub log_versions: Vec<u32>,
+    /// Its key: what it signs exports of the audit log and jobs' bundles with, and what it is known by on the mesh.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
 }
 
 /// Units running on a worker, and how many it takes.

@@ -13,6 +13,7 @@ use pentora_scanner::vuln::store::Row;
 
 use super::FeedKind;
 use super::bundle::{BundleWriter, Heading};
+use crate::durable_file;
 
 /// The largest bundle, in bytes: what a node takes and a chunk can be.
 const BUNDLE_BYTES_MAX: usize = 64 << 20;
@@ -91,6 +92,10 @@ pub fn compile(kind: FeedKind, paths: &[PathBuf], made_at_ms: u64) -> Result<Com
                 _ => fingerprints,
             };
             for path in paths {
+                // Opening a pipe would wait for whoever writes into it.
+                if !path.is_dir() {
+                    durable_file::regular(path).map_err(|source| CompileError::Read { path: path.clone(), source })?;
+                }
                 let taken = of_kind(path, &mut rows)?;
                 records += taken.records;
                 left_out += taken.left_out;
@@ -252,7 +257,7 @@ pub(super) fn texts(path: &Path, extension: &str, bytes_max: u64) -> Result<Vec<
             let what = format!("{}: {size} bytes are more than a file of rules has", file.display());
             return Err(CompileError::Fingerprints(what));
         }
-        let text = std::fs::read_to_string(file).map_err(failed)?;
+        let text = durable_file::regular(file).and_then(std::io::read_to_string).map_err(failed)?;
         let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         texts.push((name, text));
     }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use pentora_raft::command::AccessRole;
+use pentora_raft::id::looks_secret;
 use serde_json::Value;
 
 use super::compact::Look;
@@ -82,6 +83,10 @@ impl Provider {
         let who = format!("{PERSON}{}#{name}", self.issuer);
         if name.is_empty() || who.len() > WHO_BYTES_MAX || name.chars().any(is_unseen) {
             return Err(malformed("the name in it is empty, long, or none that can be shown"));
+        }
+        // It would stand in the audit log, and in every list of jobs.
+        if looks_secret(name) {
+            return Err(malformed("the name in it is a token"));
         }
         let has: Vec<&str> = match claim_at(look, &self.role_claim) {
             Some(Value::String(one)) => vec![one.as_str()],
@@ -242,6 +247,7 @@ mod tests {
             (with("sub", json!("a\u{1b}[2J")), "jwt_malformed"),
             (with("sub", json!("a".repeat(300))), "jwt_malformed"),
             (with("sub", json!("\u{feff}")), "jwt_malformed"),
+            (with("sub", json!("pna_aaaabbbbccccddddeeeeffff")), "jwt_malformed"),
             (with("sub", json!("alice\u{200b}")), "jwt_malformed"),
             (with("sub", json!("\u{202e}ecila")), "jwt_malformed"),
             (with("sub", json!("\u{3164}")), "jwt_malformed"),

@@ -69,7 +69,57 @@ fn sentence(wrong: &CertificateError) -> String {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             format!("its certificate is for other names: {wrong}")
         }
-        CertificateError::Other(ours) => ours.to_string(),
-        other => other.to_string(),
+        CertificateError::UnknownIssuer => "it is signed by no authority that is trusted here".to_owned(),
+        CertificateError::BadSignature => "its certificate's signature is not its authority's".to_owned(),
+        CertificateError::BadEncoding => "what it shows is no certificate".to_owned(),
+        CertificateError::Revoked => "its certificate was revoked".to_owned(),
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "its certificate is not for servers".to_owned()
+        }
+        CertificateError::UnhandledCriticalExtension => {
+            "its certificate has a limit that is not understood here".to_owned()
+        }
+        CertificateError::Other(ours) => broken_rule(&ours.to_string()),
+        other => broken_rule(&other.to_string()),
+    }
+}
+
+/// A sentence of ours as it is; in place of one word, which is what the library has for a rule of chains, what the rule is.
+fn broken_rule(wrong: &str) -> String {
+    let rule = match wrong {
+        sentence if sentence.contains(' ') => return sentence.to_owned(),
+        "CaUsedAsEndEntity" => "its own certificate is an authority's",
+        "EndEntityUsedAsCa" => "a certificate that may sign none has signed one",
+        "PathLenConstraintViolated" => "an authority's certificate allows no authority below it",
+        "NameConstraintViolation" => "an authority's certificate does not allow this name",
+        "MaximumPathDepthExceeded" | "MaximumPathBuildCallsExceeded" | "MaximumSignatureChecksExceeded" => {
+            "there are too many certificates between it and its authority"
+        }
+        _ => return format!("its certificates do not hold ({wrong})"),
+    };
+    format!("its certificates do not hold: {rule}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rustls::OtherError;
+
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_certificate_is_a_sentence_and_no_word_of_a_library() {
+        let other =
+            |text: &str| CertificateError::Other(OtherError(Arc::from(Box::<dyn StdError + Send + Sync>::from(text))));
+        let words = ["CaUsedAsEndEntity", "EndEntityUsedAsCa", "PathLenConstraintViolated", "NameConstraintViolation"];
+        let ours = other("its certificate is aa, not bb");
+        assert_eq!(sentence(&ours), "its certificate is aa, not bb");
+        let kinds = [CertificateError::BadEncoding, CertificateError::UnknownIssuer, CertificateError::InvalidPurpose];
+        for wrong in words.map(other).into_iter().chain(kinds) {
+            let said = sentence(&wrong);
+            assert!(said.contains(' ') && !words.iter().any(|word| said.contains(word)), "{said}");
+        }
+        assert_eq!(sentence(&other("Unheard")), "its certificates do not hold (Unheard)");
     }
 }

@@ -5,13 +5,14 @@
 //! fingerprints is larger than most results, and who changed a rule meant to.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use pentora_raft::Digest;
 use pentora_scanner::detect::RuleSet;
 use serde::{Deserialize, Serialize};
 
+use crate::durable_file;
 use crate::failure::{ExitCode, Failure};
 use crate::feeds::{FeedStore, rules};
 
@@ -140,7 +141,7 @@ fn changed(path: &Path, flag: &str, why: String) -> Failure {
 /// The digest of a file, or of the files of a folder with this extension, with their names.
 fn digest_of(path: &Path, extension: &str) -> io::Result<Digest> {
     if !fs::metadata(path)?.is_dir() {
-        return Ok(Digest::of(&fs::read(path)?));
+        return Ok(Digest::of(&read(path)?));
     }
     let mut files: Vec<PathBuf> =
         fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<_>>()?;
@@ -150,9 +151,15 @@ fn digest_of(path: &Path, extension: &str) -> io::Result<Digest> {
     for file in files {
         let name = file.file_name().unwrap_or_default().as_encoded_bytes();
         parts.extend(Digest::of(name).0);
-        parts.extend(Digest::of(&fs::read(&file)?).0);
+        parts.extend(Digest::of(&read(&file)?).0);
     }
     Ok(Digest::of(&parts))
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    durable_file::regular(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 #[cfg(test)]

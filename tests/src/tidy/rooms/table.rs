@@ -110,10 +110,10 @@ const NODE: &str = "
     fuzzing: data_dir gateway join results rpc sign_in work_protocol
     dispatch: app cli dumps failure malloc masked privilege
     dumps:
-    malloc:
     privilege:
     cli: airgap backup capacity client clock config data_dir document drill durable_file embedded exclusions failure feeds masked orders signing tls
-    app: access airgap api backup client clock config coordinator data_dir document drill durable_file embedded failure feeds gateway holders jobs join keeps member_address meters orders outside policy raft_transport results rpc schedules sign_in signing spec tls traces trail work_protocol worker
+    app: access airgap api backup client clock config coordinator data_dir document drill durable_file embedded failure feeds gateway holders jobs join keeps malloc member_address meters orders outside policy raft_transport results rpc schedules sign_in signing spec tls traces trail work_protocol worker
+    malloc:
     outside: gateway member_address
     gateway: coordinator rpc work_protocol
     holders: results rpc
@@ -133,7 +133,7 @@ const NODE: &str = "
     keeps: document jobs policy results rpc
     jobs: clock coordinator document exclusions masked orders policy results rpc spec work_protocol
     orders: clock document signing
-    feeds: policy results
+    feeds: durable_file policy results
     document: clock exclusions policy
     coordinator: clock exclusions policy results rpc spec traces work_protocol
     exclusions:

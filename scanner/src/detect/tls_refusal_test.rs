@@ -277,11 +277,12 @@ async fn speak_old(mut stream: TcpStream, certificate: Vec<u8>) {
         let _ = stream.write_all(&[21, 3, 1, 0, 2, 2, 70]).await;
         return;
     }
-    let message = |kind: u8, content: &[u8]| [&[kind, 0], &(content.len() as u16).to_be_bytes()[..], content].concat();
-    let listed = |content: &[u8]| [&[0], &(content.len() as u16).to_be_bytes()[..], content].concat();
+    let length = |content: &[u8]| u16::try_from(content.len()).unwrap().to_be_bytes();
+    let message = |kind: u8, content: &[u8]| [&[kind, 0], &length(content)[..], content].concat();
+    let listed = |content: &[u8]| [&[0], &length(content)[..], content].concat();
     let hello = [&[3, 1][..], &[1; 32], &[0, 0, 0x2f, 0]].concat();
     let flight = [message(2, &hello), message(11, &listed(&listed(&certificate))), message(14, &[])].concat();
-    let record = [&[22, 3, 1], &(flight.len() as u16).to_be_bytes()[..], &flight].concat();
+    let record = [&[22, 3, 1], &length(&flight)[..], &flight].concat();
     let _ = stream.write_all(&record).await;
     drain(&mut stream).await;
 }

@@ -11,6 +11,7 @@ pub mod explain;
 pub mod follow;
 pub mod rematch;
 pub mod rules;
+mod sorted;
 pub mod store;
 
 use std::fmt;

@@ -57,7 +57,7 @@ pub use self::rules::{RuleFileError, RuleSet};
 use self::starttls::Upgrade;
 #[cfg(fuzzing)]
 pub(crate) use self::tds::{agrees as agrees_to_tls, contents_of_packets};
-use crate::finding::{Service, ServiceMethod, Tls, printable_banner};
+use crate::finding::{Service, ServiceMethod, printable_banner};
 use crate::gate::{self, Gate, Stage, Verdict};
 use crate::occupancy::Occupancy;
 use crate::port::Protocol;
@@ -79,8 +79,6 @@ const CONNECTIONS_PER_PORT: usize = 2;
 const PROBE_LISTS_MAX: usize = 1024;
 /// HTTP/2 as TLS names it (RFC 9113 section 3.1).
 const HTTP_2: &str = "h2";
-/// How sure a name is that rests on a finished TLS handshake alone.
-const TLS_CONFIDENCE: u8 = 50;
 
 /// How a port is to be asked.
 #[derive(Debug, Clone)]
@@ -289,7 +287,7 @@ impl Detector {
             .service
             .filter(|service| service.name != WRAPPED)
             .or_else(of_certificate)
-            .unwrap_or_else(|| tls_only(told.tls.as_ref()));
+            .unwrap_or_else(|| told.alone(endpoint.address.port()));
         service.facts.extend(told.facts());
         service.tls = told.tls.map(Box::new);
         if !speaks_http_2 {
@@ -463,12 +461,6 @@ const WRAPPED: &str = "tcpwrapped";
 
 fn wrapped() -> Service {
     Service { name: WRAPPED.to_owned(), confidence: 100, ..Service::default() }
-}
-
-/// A service of which only its TLS is known.
-fn tls_only(told: Option<&Tls>) -> Service {
-    let confidence = if told.is_some() { TLS_CONFIDENCE } else { TLS_CONFIDENCE / 2 };
-    Service { name: "tls".to_owned(), confidence, ..Service::default() }
 }
 
 #[cfg(test)]

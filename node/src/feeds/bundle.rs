@@ -6,6 +6,7 @@
 //! length, value; keys ascend over the whole bundle. Readers take no memory for more than one block.
 
 use std::io::{self, Write};
+use std::ops::Range;
 
 const MAGIC: &[u8; 4] = b"PNFD";
 const VERSION: u8 = 1;
@@ -145,49 +146,110 @@ pub fn heading(bytes: &[u8]) -> Result<Heading, BundleError> {
 pub fn read(bytes: &[u8], mut each: impl FnMut(&[u8], &[u8]) -> Result<(), String>) -> Result<Heading, BundleError> {
     let mut cursor = Cursor { bytes, at: 0 };
     let heading = cursor.heading()?;
-    let mut last: Option<Vec<u8>> = None;
-    loop {
-        let began = cursor.at;
-        let damaged = |what| BundleError::Damaged { at: began, what };
-        let length = cursor.u32()? as usize;
-        if length == 0 {
-            return if cursor.at == bytes.len() { Ok(heading) } else { Err(damaged("there is more behind its end")) };
+    let mut entries = Entries::behind(cursor);
+    while let Some((key, value)) = entries.next()? {
+        each(key, value).map_err(BundleError::Sink)?;
+    }
+    Ok(heading)
+}
+
+/// The entries of a bundle, one after the other: memory for one block, and the key that was last.
+#[derive(Debug)]
+pub(super) struct Entries<B> {
+    cursor: Cursor<B>,
+    /// Where the block began that is read.
+    began: usize,
+    block: Cursor<Vec<u8>>,
+    last: Option<Vec<u8>>,
+}
+
+impl<B: AsRef<[u8]>> Entries<B> {
+    /// Those of a bundle whose heading is of no concern.
+    ///
+    /// # Errors
+    /// [`BundleError`], where it has none.
+    pub(super) fn of(bytes: B) -> Result<Self, BundleError> {
+        let mut cursor = Cursor { bytes, at: 0 };
+        cursor.heading()?;
+        Ok(Self::behind(cursor))
+    }
+
+    fn behind(cursor: Cursor<B>) -> Self {
+        Self { began: cursor.at, cursor, block: Cursor { bytes: Vec::new(), at: 0 }, last: None }
+    }
+
+    /// The next entry: its key, which is above the one before, and its value. `None` at the bundle's end.
+    ///
+    /// # Errors
+    /// [`BundleError`], where it is cut or damaged here.
+    pub(super) fn next(&mut self) -> Result<Option<(&[u8], &[u8])>, BundleError> {
+        if self.block.at == self.block.bytes.len() && !self.next_block()? {
+            return Ok(None);
         }
-        let packed = cursor.take(length)?;
-        let claimed = packed.first_chunk::<4>().map_or(0, |size| u32::from_le_bytes(*size) as usize);
-        if claimed > BLOCK_BYTES_MAX {
-            return Err(damaged("a block claims to be larger than any can be"));
+        let at = self.began;
+        let damaged = |what| BundleError::Damaged { at, what };
+        let (key, value) = self.block.entry().map_err(|_inner| damaged("a block ends within an entry"))?;
+        if self.last.as_deref().is_some_and(|last| last >= key) {
+            return Err(damaged("its keys do not ascend"));
         }
-        let block =
-            lz4_flex::decompress_size_prepended(packed).map_err(|_broken| damaged("a block does not unpack"))?;
-        let mut entries = Cursor { bytes: &block, at: 0 };
-        while entries.at < block.len() {
-            let (key, value) = entries.entry().map_err(|_inner| damaged("a block ends within an entry"))?;
-            if last.as_deref().is_some_and(|last| last >= key) {
-                return Err(damaged("its keys do not ascend"));
+        let last = self.last.get_or_insert_default();
+        last.clear();
+        last.extend_from_slice(key);
+        Ok(Some((key, value)))
+    }
+
+    /// Unpacks the next block that holds something; without one the bundle ends here.
+    fn next_block(&mut self) -> Result<bool, BundleError> {
+        loop {
+            self.began = self.cursor.at;
+            let at = self.began;
+            let damaged = |what| BundleError::Damaged { at, what };
+            let length = self.cursor.u32()? as usize;
+            if length == 0 {
+                let is_whole = self.cursor.at == self.cursor.bytes.as_ref().len();
+                // Who asks again is told the same.
+                self.cursor.at = at;
+                return if is_whole { Ok(false) } else { Err(damaged("there is more behind its end")) };
             }
-            each(key, value).map_err(BundleError::Sink)?;
-            last = Some(key.to_vec());
+            let packed = self.cursor.take(length)?;
+            let claimed = packed.first_chunk::<4>().map_or(0, |size| u32::from_le_bytes(*size) as usize);
+            if claimed > BLOCK_BYTES_MAX {
+                return Err(damaged("a block claims to be larger than any can be"));
+            }
+            let block =
+                lz4_flex::decompress_size_prepended(packed).map_err(|_broken| damaged("a block does not unpack"))?;
+            self.block = Cursor { bytes: block, at: 0 };
+            if !self.block.bytes.is_empty() {
+                return Ok(true);
+            }
         }
     }
 }
 
-struct Cursor<'a> {
-    bytes: &'a [u8],
+#[derive(Debug)]
+struct Cursor<B> {
+    bytes: B,
     at: usize,
 }
 
-impl<'a> Cursor<'a> {
-    fn take(&mut self, length: usize) -> Result<&'a [u8], BundleError> {
-        let end = self.at.checked_add(length).filter(|end| *end <= self.bytes.len());
-        let part = end.and_then(|end| self.bytes.get(self.at..end));
-        let part = part.ok_or(BundleError::CutOff { at: self.bytes.len() })?;
-        self.at += length;
-        Ok(part)
+impl<B: AsRef<[u8]>> Cursor<B> {
+    fn take(&mut self, length: usize) -> Result<&[u8], BundleError> {
+        let taken = self.span(length)?;
+        Ok(self.bytes.as_ref().get(taken).unwrap_or_default())
+    }
+
+    /// Where the next bytes lie, which are taken by this.
+    fn span(&mut self, length: usize) -> Result<Range<usize>, BundleError> {
+        let there = self.bytes.as_ref().len();
+        let end = self.at.checked_add(length).filter(|end| *end <= there);
+        let from = self.at;
+        self.at = end.ok_or(BundleError::CutOff { at: there })?;
+        Ok(from..self.at)
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], BundleError> {
-        self.take(N)?.try_into().map_err(|_length| BundleError::CutOff { at: self.at })
+        let at = self.at;
+        self.take(N)?.try_into().map_err(|_length| BundleError::CutOff { at })
     }
 
     fn u16(&mut self) -> Result<u16, BundleError> {
@@ -217,11 +279,13 @@ impl<'a> Cursor<'a> {
         Ok(Heading { kind, source, made_at_ms: self.u64()?, records: self.u64()? })
     }
 
-    fn entry(&mut self) -> Result<(&'a [u8], &'a [u8]), BundleError> {
+    fn entry(&mut self) -> Result<(&[u8], &[u8]), BundleError> {
         let key = self.u16()?.into();
-        let key = self.take(key)?;
+        let key = self.span(key)?;
         let value = self.u32()? as usize;
-        Ok((key, self.take(value)?))
+        let value = self.span(value)?;
+        let part = |span| self.bytes.as_ref().get(span).unwrap_or_default();
+        Ok((part(key), part(value)))
     }
 }
 

@@ -1,8 +1,8 @@
 //! From a user's files to a bundle: read with the scanner's readers, sorted, packed.
 //!
 //! Nothing is in force before the whole of it was read: a file that is cut, of another kind or beyond the limits is an
-//! error, and no bundle comes of it. Rows are held in memory while they are sorted; 100,000 CVE records take about
-//! 60 MB.
+//! error, and no bundle comes of it. Rows are sorted in packed runs (`sorted.rs`), so that what is held of them is little
+//! more than the bundle.
 
 use std::path::{Path, PathBuf};
 
@@ -14,6 +14,7 @@ use pentora_scanner::vuln::store::Row;
 use super::FeedKind;
 use super::bundle::{BundleWriter, Heading};
 use crate::durable_file;
+use super::sorted::SortedRows;
 
 /// The largest bundle, in bytes: what a node takes and a chunk can be.
 const BUNDLE_BYTES_MAX: usize = 64 << 20;
@@ -65,17 +66,14 @@ pub enum CompileError {
 /// # Errors
 /// [`CompileError`].
 pub fn compile(kind: FeedKind, paths: &[PathBuf], made_at_ms: u64) -> Result<Compiled, CompileError> {
-    let mut rows = Vec::new();
+    let mut sorted = SortedRows::new();
     let (mut records, mut left_out, mut notes) = (0, 0, Vec::new());
     // What was left out, named, as whoever lists the feed is to see it too.
     let mut missing: Vec<String> = Vec::new();
     match kind.of_advisories() {
         Some(of_advisories) => {
             for path in paths {
-                let summary = feed::import(path, of_advisories, &Limits::default(), &mut |row| {
-                    rows.push(row);
-                    Ok(())
-                })?;
+                let summary = feed::import(path, of_advisories, &Limits::default(), &mut |row| sorted.push(row))?;
                 let out = summary.withdrawn + summary.without_products + summary.odd;
                 records += summary.records - out;
                 left_out += out;
@@ -91,6 +89,7 @@ pub fn compile(kind: FeedKind, paths: &[PathBuf], made_at_ms: u64) -> Result<Com
                 FeedKind::Exposures => exposures,
                 _ => fingerprints,
             };
+            let mut rows = Vec::new();
             for path in paths {
                 // Opening a pipe would wait for whoever writes into it.
                 if !path.is_dir() {
@@ -102,23 +101,21 @@ pub fn compile(kind: FeedKind, paths: &[PathBuf], made_at_ms: u64) -> Result<Com
                 missing.extend(taken.note.clone().filter(|_| taken.left_out > 0));
                 notes.extend(taken.note);
             }
+            if kind == FeedKind::Probes && rows.len() > 1 {
+                return Err(CompileError::Fingerprints("service probes are one file".to_owned()));
+            }
+            if kind == FeedKind::Exposures {
+                // Rules that hold each for itself may still have one name.
+                exposures_of(&rows).map_err(CompileError::Fingerprints)?;
+            }
+            for row in rows {
+                sorted.push(row).map_err(not_kept)?;
+            }
         }
     }
-    if kind == FeedKind::Probes && rows.len() > 1 {
-        return Err(CompileError::Fingerprints("service probes are one file".to_owned()));
-    }
-    if kind == FeedKind::Exposures {
-        // Rules that hold each for itself may still have one name.
-        exposures_of(&rows).map_err(CompileError::Fingerprints)?;
-    }
-    // A feed that has a record twice means the later one, and sorting keeps the order of equals.
-    rows.sort_by(|a, b| a.key.cmp(&b.key));
-    rows.reverse();
-    rows.dedup_by(|later, earlier| later.key == earlier.key);
-    rows.reverse();
     let source = cut([vec![source_of(paths)], missing].concat().join("; "));
     let heading = Heading { kind: kind.to_string(), source, made_at_ms, records };
-    let bundle = pack(&heading, &rows)?;
+    let bundle = pack(&heading, sorted)?;
     Ok(Compiled { bundle, records, left_out, notes })
 }
 
@@ -150,14 +147,15 @@ fn notes_of(summary: &feed::Summary) -> Vec<String> {
     notes
 }
 
-fn pack(heading: &Heading, rows: &[Row]) -> Result<Vec<u8>, CompileError> {
-    let failed = |error: std::io::Error| CompileError::Fingerprints(error.to_string());
-    let mut writer = BundleWriter::new(Vec::new(), heading).map_err(failed)?;
-    for row in rows {
-        writer.entry(&row.key, &row.value).map_err(failed)?;
-    }
-    let bundle = writer.finish().map_err(failed)?;
+fn pack(heading: &Heading, rows: SortedRows) -> Result<Vec<u8>, CompileError> {
+    let mut writer = BundleWriter::new(Vec::new(), heading).map_err(not_kept)?;
+    rows.for_each(|key, value| writer.entry(key, value)).map_err(not_kept)?;
+    let bundle = writer.finish().map_err(not_kept)?;
     if bundle.len() > BUNDLE_BYTES_MAX { Err(CompileError::TooLarge) } else { Ok(bundle) }
+}
+
+fn not_kept(error: impl std::fmt::Display) -> CompileError {
+    CompileError::Fingerprints(error.to_string())
 }
 
 /// The names of the files, as a person would tell them.

@@ -5,37 +5,37 @@
 //! inside. Nothing here trusts a certificate; it is looked at.
 
 mod certificate;
+mod client;
 mod flight;
 mod hello;
 
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
-use rustls::client::ResolvesClientCert;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::sign::CertifiedKey;
-use rustls::{CipherSuite, ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::CipherSuite;
 use tokio::time::Instant;
-use tokio_rustls::TlsConnector;
 
 pub use self::certificate::{Seen, problems, read_certificate, read_front};
+use self::client::{NoCertificate, connector_with};
+pub(super) use self::client::{connector, connector_for};
 pub use self::flight::{Flight, alert_name, is_tls, may_become_tls, read_flight};
 use self::hello::{ALPN, Offer, SUITES_WEAK, Suites, hello_of};
 pub use self::hello::{Version, client_hello};
 use super::connection::{self, Endpoint, Opened, Patience};
 use super::starttls::Upgrade;
-use crate::finding::Tls;
+use crate::finding::{Service, Tls};
 use crate::gate::Stage;
+use crate::port::{Protocol, service_name};
 
 /// Handshakes with one endpoint at once: more would look like an attack to small devices.
 const HANDSHAKES: usize = 2;
 /// Longest wait for the answer to a hello.
 const FLIGHT_WAIT: Duration = Duration::from_secs(3);
+/// How sure a name is that rests on a finished TLS handshake alone.
+const TLS_CONFIDENCE: u8 = 50;
 /// Weak suites of a server that are told: one is bad enough, and each is a connection.
 const WEAK_MAX: usize = 8;
 /// Between two parts of a flight.
@@ -71,6 +71,9 @@ pub(super) struct Inspected {
     pub(super) wants_certificate: bool,
     /// Whether it takes no handshake for HTTP/1.1: only for what `tls` says was chosen, or for nothing that is named.
     pub(super) is_particular: bool,
+    /// Whether nothing can be asked inside: what it speaks is too old, or exchanges keys in ways that no library goes any more
+    /// (decision 0091), or it lets nobody in without a certificate.
+    pub(super) is_out_of_reach: bool,
     /// Names of the weak suites that were chosen where only such were offered.
     pub(super) weak_suites: Vec<String>,
 }
@@ -82,6 +85,14 @@ impl Inspected {
         let wanted = ("tls-client-certificate".to_owned(), "wanted".to_owned());
         let weak = (!self.weak_suites.is_empty()).then(|| ("tls-weak-suites".to_owned(), self.weak_suites.join(", ")));
         refusal.into_iter().chain(self.wants_certificate.then_some(wanted)).chain(weak)
+    }
+
+    /// The service where only its TLS is known, and what its port's number says where nobody can ask.
+    pub(super) fn alone(&self, port: u16) -> Service {
+        let confidence = if self.tls.is_some() { TLS_CONFIDENCE } else { TLS_CONFIDENCE / 2 };
+        let likely = service_name(port, Protocol::Tcp).map(|name| format!("usually {name} here; "));
+        let info = self.is_out_of_reach.then(|| likely.unwrap_or_default() + "nothing can be asked inside");
+        Service { name: "tls".to_owned(), confidence, info, ..Service::default() }
     }
 }
 
@@ -129,6 +140,7 @@ pub(super) async fn inspect(endpoint: &Endpoint<'_>, upgrade: Option<Upgrade>) -
         Some(version) => asking.weak_suites(version).await,
         None => Vec::new(),
     };
+    let is_out_of_reach = handshake.is_none();
     let handshake = handshake.unwrap_or_default();
     let wants_certificate = is_wanted || handshake.wants_certificate;
     let is_particular = handshake.offer > 0;
@@ -156,7 +168,7 @@ pub(super) async fn inspect(endpoint: &Endpoint<'_>, upgrade: Option<Upgrade>) -
         problems: problems(&chain, endpoint.name, now_s),
         chain: chain.into_iter().map(|seen| seen.certificate).collect(),
     };
-    Inspected { tls: Some(tls), refusal, wants_certificate, is_particular, weak_suites }
+    Inspected { tls: Some(tls), refusal, wants_certificate, is_particular, is_out_of_reach, weak_suites }
 }
 
 /// Whether a server chooses this protocol when it is offered that alone. Some go on without any where they are offered others, and then
@@ -321,105 +333,6 @@ fn suite_name(number: u16) -> String {
         // The library puts the version into the names of TLS 1.3's suites.
         Some(name) => name.replacen("TLS13_", "TLS_", 1),
         None => format!("0x{number:04x}"),
-    }
-}
-
-/// A client that accepts every certificate, to be able to look at it.
-///
-/// # Panics
-/// When the library refuses the versions that it was built with.
-pub(super) fn connector() -> TlsConnector {
-    connector_for(OFFERS[0])
-}
-
-/// The same, which names these protocols as what would be spoken inside.
-pub(super) fn connector_for(protocols: &[&str]) -> TlsConnector {
-    connector_with(protocols, Arc::default())
-}
-
-fn connector_with(protocols: &[&str], no_certificate: Arc<NoCertificate>) -> TlsConnector {
-    let provider = Arc::new(ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .expect("the provider has suites for both versions")
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AcceptAll(provider)))
-        .with_client_cert_resolver(no_certificate);
-    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
-    // Nothing is resumed: each handshake is to show the certificate.
-    config.resumption = rustls::client::Resumption::disabled();
-    TlsConnector::from(Arc::new(config))
-}
-
-/// Has no certificate for anybody, and notes that one was asked for: of TLS 1.3 nothing else shows that.
-#[derive(Debug, Default)]
-struct NoCertificate {
-    was_asked: AtomicBool,
-}
-
-impl ResolvesClientCert for NoCertificate {
-    fn resolve(&self, _issuers: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        self.was_asked.store(true, Ordering::Relaxed);
-        None
-    }
-
-    fn has_certs(&self) -> bool {
-        false
-    }
-}
-
-/// Accepts what it is shown: nothing secret is ever sent to it.
-#[derive(Debug)]
-struct AcceptAll(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AcceptAll {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        let mut schemes = self.0.signature_verification_algorithms.supported_schemes();
-        // No signature is verified, so what the library cannot verify may be shown as well.
-        schemes.extend([
-            SignatureScheme::ECDSA_NISTP521_SHA512,
-            SignatureScheme::ED448,
-            SignatureScheme::RSA_PKCS1_SHA1,
-            SignatureScheme::ECDSA_SHA1_Legacy,
-            // RSA-PSS with keys that are for it alone, and Brainpool's curves (RFC 8446 section 4.2.3, RFC 8734).
-            SignatureScheme::Unknown(0x0809),
-            SignatureScheme::Unknown(0x080a),
-            SignatureScheme::Unknown(0x080b),
-            SignatureScheme::Unknown(0x081a),
-            SignatureScheme::Unknown(0x081b),
-            SignatureScheme::Unknown(0x081c),
-        ]);
-        schemes.dedup();
-        schemes
     }
 }
 

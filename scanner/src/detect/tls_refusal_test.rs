@@ -8,7 +8,7 @@ use rustls::crypto::ring;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::server::{Acceptor, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
-use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
+use rustls::{NamedGroup, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
@@ -26,6 +26,8 @@ enum Gate {
     Strict(&'static [u8]),
     /// Those that name any.
     Named,
+    /// Those that do not name this group, which is of the certificate's key.
+    Curve(u16),
     /// None.
     Open,
 }
@@ -70,6 +72,7 @@ async fn serve(stream: TcpStream, config: Arc<ServerConfig>, gate: Gate, refusal
             Gate::Without(wanted) => !named.is_empty() && !names(wanted),
             Gate::Strict(wanted) => !names(wanted),
             Gate::Named => !named.is_empty(),
+            Gate::Curve(group) => !hello.named_groups().unwrap_or_default().contains(&NamedGroup::Unknown(group)),
             Gate::Open => false,
         }
     };
@@ -126,6 +129,16 @@ async fn a_server_that_refuses_what_is_offered_inside_shows_its_certificate() {
             let refused = ("tls-refusal".to_owned(), "no_application_protocol".to_owned());
             assert!(found.facts.contains(&refused), "{:?}", found.facts);
         }
+    }
+}
+
+/// OpenSSL refuses so where its key is of Brainpool's curves.
+#[tokio::test]
+async fn what_is_inside_is_asked_where_a_certificate_is_shown_to_those_alone_who_know_its_curve() {
+    for curve in [0x001a, 0x001b, 0x001c] {
+        let (versions, names, found) = behind(&[&TLS12], Gate::Curve(curve), Refusal::Alert(40)).await;
+        assert_eq!((versions, names.as_deref()), (vec!["TLSv1.2".to_owned()], Some("gate.example")), "{curve:#x}");
+        assert_eq!(found.product.as_deref(), Some("nginx"), "{curve:#x}");
     }
 }
 
@@ -253,5 +266,43 @@ async fn a_server_of_tls_that_answers_clear_text_by_an_alert_is_one() {
             Some("gate.example")
         );
         assert_eq!(found.product.as_deref(), Some("nginx"), "{address}");
+    }
+}
+
+/// Speaks TLS 1.0 alone, up to where keys would be exchanged, over RSA.
+async fn speak_old(mut stream: TcpStream, certificate: Vec<u8>) {
+    let mut bytes = [0; 2048];
+    let Ok(count) = stream.read(&mut bytes).await else { return };
+    if !matches!(bytes[..count], [22, 3, _, _, _, 1, _, _, _, 3, minor, ..] if minor > 0) {
+        let _ = stream.write_all(&[21, 3, 1, 0, 2, 2, 70]).await;
+        return;
+    }
+    let length = |content: &[u8]| u16::try_from(content.len()).unwrap().to_be_bytes();
+    let message = |kind: u8, content: &[u8]| [&[kind, 0], &length(content)[..], content].concat();
+    let listed = |content: &[u8]| [&[0], &length(content)[..], content].concat();
+    let hello = [&[3, 1][..], &[1; 32], &[0, 0, 0x2f, 0]].concat();
+    let flight = [message(2, &hello), message(11, &listed(&listed(&certificate))), message(14, &[])].concat();
+    let record = [&[22, 3, 1], &length(&flight)[..], &flight].concat();
+    let _ = stream.write_all(&record).await;
+    drain(&mut stream).await;
+}
+
+#[tokio::test]
+async fn of_what_no_library_speaks_any_more_version_and_certificate_are_told_and_what_its_port_is_for() {
+    let certificate = rcgen::generate_simple_self_signed(vec!["old.example".to_owned()]).unwrap().cert.der().to_vec();
+    for (address, info) in [
+        ("127.55.5.6:443", "usually https here; nothing can be asked inside"),
+        ("127.55.5.6:47308", "nothing can be asked inside"),
+    ] {
+        let certificate = certificate.clone();
+        let server = Server::on(address, move |stream| speak_old(stream, certificate.clone())).await;
+        let found = ask(server.address).await;
+        let tls = found.tls.unwrap_or_default();
+        assert_eq!((found.name.as_str(), found.info.as_deref()), ("tls", Some(info)), "{address}");
+        assert_eq!(
+            (tls.versions, tls.cipher.as_deref()),
+            (vec!["TLSv1.0".to_owned()], Some("TLS_RSA_WITH_AES_128_CBC_SHA"))
+        );
+        assert_eq!(tls.chain.first().map(|own| own.names.join(" ")).as_deref(), Some("old.example"), "{address}");
     }
 }

@@ -26,6 +26,7 @@ mod modbus;
 mod mongodb;
 mod mqtt;
 mod mssql;
+mod mumble;
 mod mysql;
 mod netbios;
 mod ntlm;
@@ -89,6 +90,7 @@ static DISSECTORS: &[Dissector] = &[
     Dissector { name: "mongodb", read: mongodb::read },
     Dissector { name: "mqtt", read: mqtt::read },
     Dissector { name: "mssql", read: mssql::read },
+    Dissector { name: "mumble", read: mumble::read },
     Dissector { name: "mysql", read: mysql::read },
     Dissector { name: "netbios", read: netbios::read },
     Dissector { name: "ntp", read: ntp::read },

@@ -100,11 +100,35 @@ const BEFORE_VERSION: [(&[&str], Sign); 50] = [
     (&["since"], Sign::From),
 ];
 /// Words behind a version that speak of what is older, or newer.
-const EARLIER: [&str; 7] = ["earlier", "prior", "below", "older", "lower", "previous", "before"];
-const LATER: [&str; 11] =
-    ["later", "above", "newer", "up", "upwards", "upward", "onwards", "onward", "higher", "greater", "after"];
+const EARLIER: [&str; 9] =
+    ["earlier", "prior", "below", "older", "lower", "previous", "before", "\u{4ee5}\u{524d}", "\u{4ee5}\u{4e0b}"];
+const LATER: [&str; 13] = [
+    "later",
+    "above",
+    "newer",
+    "up",
+    "upwards",
+    "upward",
+    "onwards",
+    "onward",
+    "higher",
+    "greater",
+    "after",
+    "\u{4ee5}\u{964d}",
+    "\u{4ee5}\u{4e0a}",
+];
+/// What Japan's records put behind a version without a blank: from it on down (twice) or up (twice), and "of versions".
+const BEHIND_WITHOUT_BLANK: [&str; 5] = [
+    "\u{4ee5}\u{524d}",
+    "\u{4ee5}\u{4e0b}",
+    "\u{4ee5}\u{964d}",
+    "\u{4ee5}\u{4e0a}",
+    "\u{306e}\u{30d0}\u{30fc}\u{30b8}\u{30e7}\u{30f3}",
+];
+/// Words that stand before a version without a blank, beside the letter v, which a version may keep.
+const BEFORE_WITHOUT_BLANK: [&str; 4] = ["version", "ver.", "ver", "v."];
 /// Words that say nothing.
-const FILLERS: [&str; 13] = [
+const FILLERS: [&str; 20] = [
     "version",
     "versions",
     "release",
@@ -118,6 +142,14 @@ const FILLERS: [&str; 13] = [
     "(inclusive)",
     "(including)",
     "(incl.)",
+    "firmware",
+    "only",
+    "lts",
+    "(lts)",
+    // `1.0 <= x < 1.5`.
+    "x",
+    "vers",
+    "\u{306e}\u{30d0}\u{30fc}\u{30b8}\u{30e7}\u{30f3}",
 ];
 /// Words behind a version that take it out of the range that it ends.
 const EXCLUDING: [&str; 4] = ["(excluding)", "(exclusive)", "(excl.)", "exclusive"];
@@ -135,7 +167,9 @@ struct Word<'a> {
 /// The tokens of `text`; `None` where a word is not understood. Words of `names` before a version are the product's.
 pub(super) fn tokens(text: &str, names: &[&str]) -> Option<Vec<Token>> {
     // As records have it that were copied from a page.
-    let spaced = space_signs(&text.replace("&lt;", "<").replace("&gt;", ">"));
+    let text = text.replace("&lt;", "<").replace("&gt;", ">");
+    // RubyGems' sign, which is no `>`.
+    let spaced = space_signs(&text.replace("~> ", "~").replace("~>", "~"));
     let words: Vec<Word<'_>> =
         spaced.split_whitespace().map(|text| Word { text, lower: text.to_lowercase() }).collect();
     let mut tokens: Vec<Token> = Vec::new();
@@ -152,13 +186,23 @@ pub(super) fn tokens(text: &str, names: &[&str]) -> Option<Vec<Token>> {
             rest = left;
             continue;
         }
+        if let Some(left) = behind_branches(rest) {
+            rest = left;
+            continue;
+        }
         rest = after;
+        if let Some(pieces) = pinned(&word.lower).or_else(|| joined(&word.lower)) {
+            // `1.0.0 ~1.5.2` may be from the one to the other.
+            (!is_behind_version).then_some(())?;
+            tokens.extend(pieces);
+            continue;
+        }
         match word.lower.as_str() {
             "," | "and" | "&" | "&&" => tokens.push(Token::Comma),
             "||" | "|" => tokens.push(Token::Else),
             "or" | ";" | "/" => tokens.push(Token::Or),
             lower if is_version(lower) => {
-                let (version, left) = whole_version(word.text, after);
+                let (version, left) = whole_version(own_of(word.text), after);
                 rest = left;
                 push_version(&mut tokens, version);
             }
@@ -242,7 +286,8 @@ fn space_signs(text: &str) -> String {
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
         let sign = SIGNS.iter().map(|(sign, _)| *sign).find(|sign| rest.starts_with(sign));
-        let sign = sign.or_else(|| ["||", "&&", ",", ";"].into_iter().find(|sign| rest.starts_with(sign)));
+        let joins = ["||", "&&", ",", ";"].into_iter().chain(BEHIND_WITHOUT_BLANK);
+        let sign = sign.or_else(|| joins.into_iter().find(|sign| rest.starts_with(sign)));
         let piece = sign.unwrap_or_else(|| rest.get(..first.len_utf8()).unwrap_or(rest));
         if sign.is_some() {
             spaced.extend([" ", piece, " "]);
@@ -257,8 +302,63 @@ fn space_signs(text: &str) -> String {
 }
 
 fn is_version(word: &str) -> bool {
+    let word = own_of(word);
     let word = word.strip_prefix('v').unwrap_or(word);
     word.starts_with(|c: char| c.is_ascii_digit())
+}
+
+/// A version without the word that stands before it: `Ver.1.5` is 1.5.
+fn own_of(word: &str) -> &str {
+    let fronts = BEFORE_WITHOUT_BLANK.iter().filter_map(|front| {
+        let (own, version) = word.split_at_checked(front.len())?;
+        (own.eq_ignore_ascii_case(front) && version.starts_with(|c: char| c.is_ascii_digit())).then_some(version)
+    });
+    fronts.last().unwrap_or(word)
+}
+
+/// What is left behind the name of BIND's branches, which its makers put before the versions: `Open Source Branches 9.5 though 9.11
+/// 9.5.0 through versions before 9.11.31`. Without versions behind it, it is nothing's name.
+fn behind_branches<'a, 'b>(words: &'a [Word<'b>]) -> Option<&'a [Word<'b>]> {
+    let is = |word: &Word<'_>, known: &[&str]| known.contains(&word.lower.as_str());
+    let [open, source, branch, first, rest @ ..] = words else { return None };
+    let is_name = is(open, &["open"]) && is(source, &["source"]) && is(branch, &["branch", "branches"]);
+    let rest = match rest {
+        [joint, last, rest @ ..] if is(joint, &["though", "through", "to"]) && is_version(&last.lower) => rest,
+        rest => rest,
+    };
+    let is_followed = rest.first().is_some_and(|next| is_version(&next.lower));
+    (is_name && is_version(&first.lower) && is_followed).then_some(rest)
+}
+
+/// Versions in one word: `1.5.2/1.5.3` are two, `1.5.2..1.5.9` is from the one to the other.
+fn joined(word: &str) -> Option<Vec<Token>> {
+    let is_whole = |text: &str| is_version(text) && text.contains('.') && !text.ends_with('.');
+    let version = |text: &str| Token::Version(own_of(text).to_owned());
+    if let Some((from, to)) = word.split_once("..").filter(|(from, to)| is_whole(from) && is_whole(to)) {
+        return Some(vec![version(from), Token::Sign(Sign::Through), version(to)]);
+    }
+    let is_list = word.contains('/') && word.split('/').all(is_whole);
+    is_list.then(|| word.split('/').flat_map(|one| [Token::Or, version(one)]).skip(1).collect())
+}
+
+/// A version behind a sign of package managers: `^1.5.2` is from there to before 2, `~1.5.2` to before 1.6, and so is `~>1.5.2`,
+/// of which the last number may go up (npm's semver, Composer and RubyGems are at one in these). Of two numbers they are not, and
+/// nothing is said of those.
+fn pinned(word: &str) -> Option<Vec<Token>> {
+    let (version, is_caret) = match word.strip_prefix('^') {
+        Some(version) => (version, true),
+        None => (word.strip_prefix('~')?, false),
+    };
+    let numbers: Vec<u64> = version.split('.').map(|number| number.parse().ok()).collect::<Option<_>>()?;
+    let behind = match *numbers.as_slice() {
+        [0, minor, _] if is_caret && minor > 0 => format!("0.{}", minor.checked_add(1)?),
+        [0, ..] if is_caret => return None,
+        [major, _, _] if is_caret => major.checked_add(1)?.to_string(),
+        [major, minor, _] => format!("{major}.{}", minor.checked_add(1)?),
+        _ => return None,
+    };
+    let limits = [Token::Sign(Sign::From), Token::Version(version.to_owned()), Token::Comma];
+    Some(limits.into_iter().chain([Token::Sign(Sign::Below), Token::Version(behind)]).collect())
 }
 
 /// A version with the words that go on it, and what is left.
@@ -312,7 +412,8 @@ fn before_version<'a, 'b>(words: &'a [Word<'b>], before: &[Token]) -> Option<(To
         return Some((Token::Sign(*sign), words.get(1..)?));
     }
     let is_range = matches!(before.last(), Some(Token::Version(_)));
-    if is_range && first.lower == "-" {
+    // The tilde is how East Asia writes a span.
+    if is_range && ["-", "~", "\u{ff5e}"].contains(&first.text) {
         return Some((Token::Sign(Sign::Through), words.get(1..)?));
     }
     let is_phrase = |phrase: &[&str]| phrase.iter().zip(words).filter(|(a, b)| **a == b.lower).count() == phrase.len();

@@ -100,6 +100,18 @@ fn alternative(tokens: &[Token], scheme: Scheme) -> Option<Vec<Range>> {
                 ranges.upper(to, *sign == Sign::Through)?;
                 rest
             }
+            // `1.0 <= x < 1.6`.
+            [
+                Token::Version(from),
+                Token::Sign(first @ (Sign::Below | Sign::Through)),
+                Token::Sign(sign @ (Sign::Below | Sign::Through)),
+                Token::Version(to),
+                rest @ ..,
+            ] => {
+                ranges.lower(from, *first == Sign::Through)?;
+                ranges.upper(to, *sign == Sign::Through)?;
+                rest
+            }
             // `1.6.0 and prior to 1.7.0`: from the one to the other, and perhaps what is older.
             [
                 Token::Version(from),

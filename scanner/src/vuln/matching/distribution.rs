@@ -179,14 +179,16 @@ fn deb_version(upstream: &str, mark: &str) -> Option<String> {
     let (front, revision) = mark.rsplit_once('-').unwrap_or(("", mark));
     // The mark may hold the upstream version too, and then knows it better: `8.0.32-0ubuntu0.22.04.2`.
     let own = front.split('-').next().filter(|own| own.starts_with(|c: char| c.is_ascii_digit()));
-    let upstream = own.unwrap_or(upstream).split('-').next()?;
+    // The level is behind it in whichever of both it stands.
+    let levels = || front.split('-').skip(1).chain(upstream.split('-').skip(1));
+    let makers = own.unwrap_or(upstream).split('-').next()?;
     // BIND's `9.11.5-P4` is packed as `9.11.5.P4`.
     let is_level = |part: &&str| {
         part.strip_prefix('P').is_some_and(|level| !level.is_empty() && level.bytes().all(|byte| byte.is_ascii_digit()))
     };
-    let level = front.split('-').skip(1).find(is_level).map_or(String::new(), |level| format!(".{level}"));
-    (!upstream.is_empty() && revision.starts_with(|c: char| c.is_ascii_digit()))
-        .then(|| format!("{upstream}{level}-{revision}"))
+    let level = levels().find(is_level).map_or(String::new(), |level| format!(".{level}"));
+    (!makers.is_empty() && revision.starts_with(|c: char| c.is_ascii_digit()))
+        .then(|| format!("{makers}{level}-{revision}"))
 }
 
 /// What follows `prefix`, whatever its case.
@@ -237,6 +239,7 @@ mod tests {
             ("15.5", "(Debian 15.5-0+deb12u1)", "debian", Some("12"), Some("15.5-0+deb12u1")),
             ("9.18.28-1~deb12u2-Debian", "", "debian", Some("12"), Some("9.18.28-1~deb12u2")),
             ("9.11.5-P4-5.1+deb10u9-Debian", "", "debian", Some("10"), Some("9.11.5.P4-5.1+deb10u9")),
+            ("9.11.5-P4", "5.1+deb10u9-Debian", "debian", Some("10"), Some("9.11.5.P4-5.1+deb10u9")),
             ("9.9.5-9+deb8u19-Debian", "", "debian", Some("8"), Some("9.9.5-9+deb8u19")),
             ("9.11.3-1ubuntu1.18-Ubuntu", "", "ubuntu", None, Some("9.11.3-1ubuntu1.18")),
             ("8.4p1", "Debian-5", "debian", None, Some("8.4p1-5")),

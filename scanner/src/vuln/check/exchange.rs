@@ -6,7 +6,7 @@ use regex::bytes::{Regex, RegexBuilder};
 use serde::Deserialize;
 
 use super::answer;
-use crate::finding::printable_banner;
+use crate::finding::plain_text;
 
 /// A folder that no server has.
 const NOWHERE: &str = "/pentora-not-there";
@@ -97,12 +97,25 @@ impl Exchange {
             return false;
         }
         for name in expect.capture_names().flatten() {
-            if let Some(value) = found.name(name).and_then(|value| printable_banner(value.as_bytes())) {
-                captures.insert(name.to_owned(), value);
+            if let Some(value) = found.name(name).filter(|value| !value.is_empty()) {
+                captures.insert(name.to_owned(), text_of(value.as_bytes()));
             }
         }
         true
     }
+}
+
+/// What was captured as text for people: UTF-8, of which the last character may be cut, or else one character per byte.
+fn text_of(bytes: &[u8]) -> String {
+    let is_utf_8 = match str::from_utf8(bytes) {
+        Ok(_) => true,
+        Err(error) => error.error_len().is_none() && error.valid_up_to() > 0,
+    };
+    let text = match is_utf_8 {
+        true => String::from_utf8_lossy(bytes).trim_end_matches('\u{fffd}').to_owned(),
+        false => bytes.iter().copied().map(char::from).collect(),
+    };
+    plain_text(text.trim()).into_owned()
 }
 
 fn get(path: &str) -> Vec<u8> {
@@ -167,8 +180,21 @@ mod tests {
         assert!(get.request("10.0.0.1").starts_with(b"GET /x HTTP/1.1\r\nHost: 10.0.0.1\r\n"));
         let mut captures = BTreeMap::new();
         assert!(get.accepts(b"version: 1\x1b\r", &mut captures));
-        assert_eq!(captures["version"], "1\\x1b");
+        assert_eq!(captures["version"], "1\u{fffd}");
         assert!(!get.accepts(b"version: 1\rdenied", &mut captures) && !get.accepts(b"", &mut captures));
+    }
+
+    #[test]
+    fn what_is_captured_stays_text_beyond_ascii() {
+        for (bytes, text) in [
+            ("Ger\u{e4}t 7".as_bytes(), "Ger\u{e4}t 7"),
+            (&b"Ger\xe4t 7"[..], "Ger\u{e4}t 7"),
+            (&b"Ger\xc3"[..], "Ger\u{c3}"),
+            (&b"Ger\xc3\xa4t \xc3"[..], "Ger\u{e4}t"),
+            (&b" a\x07b "[..], "a\u{fffd}b"),
+        ] {
+            assert_eq!(text_of(bytes), text);
+        }
     }
 
     #[test]

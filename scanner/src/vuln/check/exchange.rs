@@ -6,6 +6,7 @@ use regex::bytes::{Regex, RegexBuilder};
 use serde::Deserialize;
 
 use super::answer;
+use crate::echo::is_echo;
 use crate::finding::plain_text;
 
 /// A folder that no server has.
@@ -20,6 +21,8 @@ pub struct Exchange {
     /// The same question where nothing is, if the answer must be another one there.
     elsewhere: Option<Vec<u8>>,
     is_http: bool,
+    /// Whether a server says the same, as the handshake of Java's debugger has it.
+    is_symmetric: bool,
     expect: Option<Regex>,
     reject: Option<Regex>,
 }
@@ -59,7 +62,14 @@ impl Exchange {
             built.transpose().map_err(|error| error.to_string())
         };
         let is_http = text.get.is_some();
-        Ok(Self { send, elsewhere, is_http, expect: regex(text.expect)?, reject: regex(text.reject)? })
+        Ok(Self {
+            send,
+            elsewhere,
+            is_http,
+            is_symmetric: false,
+            expect: regex(text.expect)?,
+            reject: regex(text.reject)?,
+        })
     }
 
     /// The same exchange for a path that nobody has, where the answer must be another one.
@@ -80,6 +90,17 @@ impl Exchange {
                 [before, host.as_bytes(), after.get(mark.len()..).unwrap_or_default()].concat()
             }
         }
+    }
+
+    /// Takes note of what servers answer to it.
+    pub(super) fn is_answered_by<'a>(&mut self, mut answers: impl Iterator<Item = &'a Vec<u8>>) {
+        self.is_symmetric = answers.any(|answer| *answer == self.send);
+    }
+
+    /// Whether `answer` is only `request` that has come back.
+    #[must_use]
+    pub fn is_echo(&self, request: &[u8], answer: &[u8]) -> bool {
+        !self.is_symmetric && is_echo(request, answer)
     }
 
     /// Whether an answer is waited for.
@@ -189,7 +210,7 @@ mod tests {
         for (bytes, text) in [
             ("Ger\u{e4}t 7".as_bytes(), "Ger\u{e4}t 7"),
             (&b"Ger\xe4t 7"[..], "Ger\u{e4}t 7"),
-            (&b"Ger\xc3"[..], "Ger\u{c3}"),
+            (&b"Ger\xc3"[..], "Ger"),
             (&b"Ger\xc3\xa4t \xc3"[..], "Ger\u{e4}t"),
             (&b" a\x07b "[..], "a\u{fffd}b"),
         ] {

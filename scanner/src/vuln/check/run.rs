@@ -13,7 +13,6 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Check, Exchange};
 use crate::authority;
-use crate::echo::is_echo;
 use crate::finding::{Service, Weakness};
 use crate::gate::{self, Gate, Stage, Verdict};
 use crate::port::{Port, Protocol};
@@ -236,7 +235,7 @@ async fn exchange(
         answer.reserve(READ_ROOM);
         // A server that resets after its answer has still given it.
         let count = stream.read_buf(&mut answer).await.unwrap_or(0);
-        if !is_echo(&request, &answer) && step.accepts(&answer, captures) {
+        if !step.is_echo(&request, &answer) && step.accepts(&answer, captures) {
             return Ok(true);
         }
         if count == 0 || answer.len() >= options.answer_bytes_max {
@@ -264,7 +263,7 @@ async fn ask_udp(
         if step.is_asking() {
             let count = timeout(options.step_timeout, socket.recv(&mut buffer)).await.ok()?.ok()?;
             let answer = buffer.get(..count).unwrap_or_default();
-            if is_echo(&request, answer) || !step.accepts(answer, &mut captures) {
+            if step.is_echo(&request, answer) || !step.accepts(answer, &mut captures) {
                 return None;
             }
         }

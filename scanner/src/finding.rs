@@ -27,7 +27,7 @@ pub use self::printable::{
 pub use self::record::{
     HostRecord, MIDDLEBOX_REASON, NotShown, PortRecord, REDIRECTED_REASON, STOPPED_REASON, TcpScan,
 };
-pub use self::service::{Certificate, Http, Service, ServiceMethod, Tls};
+pub use self::service::{Certificate, FACT_VERSION_TOLD, Http, Service, ServiceMethod, Tls};
 pub use self::weakness::{Severity, Weakness};
 use crate::port::{Port, PortSet};
 

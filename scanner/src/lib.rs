@@ -11,6 +11,7 @@
 mod authority;
 pub mod connect_scan;
 pub mod detect;
+mod echo;
 pub mod engine;
 pub mod finding;
 #[cfg(fuzzing)]

@@ -30,6 +30,7 @@ use self::line::Purpose;
 pub use self::link::{Attached, LinkRange};
 
 pub(crate) use self::parse::ends_in_number;
+use self::parse::is_mask;
 pub use self::parse::{TargetError, TargetProblem};
 use self::range::{Indexed, RangeSet, Span};
 pub use self::text::{Lines, TextError, TextProblem, decode_text, lines};
@@ -220,7 +221,14 @@ impl fmt::Display for TargetSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";
         for range in self.ranges() {
-            write!(f, "{separator}{range}")?;
+            let text = range.to_string();
+            // Behind another one an address that looks like a mask is read as one.
+            let length = match range.first {
+                IpAddr::V4(_) if is_mask(&text, "0.0.0.0") => "/32",
+                IpAddr::V6(_) if is_mask(&text, "") => "/128",
+                _ => "",
+            };
+            write!(f, "{separator}{text}{length}")?;
             separator = ",";
         }
         for name in &self.names {
@@ -247,6 +255,8 @@ pub struct TargetSetBuilder {
     names: Vec<String>,
     /// What lines `exclude = ...` of the texts name.
     excluded: Option<Box<Self>>,
+    /// The last text, where it was one address: its mask may follow as a text of its own.
+    alone: Option<String>,
 }
 
 impl TargetSetBuilder {

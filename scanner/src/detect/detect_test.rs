@@ -526,6 +526,36 @@ async fn a_datagram_tells_what_a_udp_port_is() {
     assert_eq!(service(found).name, "echo");
 }
 
+#[tokio::test]
+async fn a_service_that_sends_back_what_it_hears_is_an_echo_and_nothing_else() {
+    let detector = Detector::new(Arc::new(RuleSet::builtin()), 64);
+    let options = Options { budget: Duration::from_secs(4), ..Options::default() };
+    for port in [1911, 2404, 5222, 5672, 20_000] {
+        let echo = Server::on(&format!("127.55.7.1:{port}"), |mut stream| async move {
+            let (mut reader, mut writer) = stream.split();
+            let _ = tokio::io::copy(&mut reader, &mut writer).await;
+        })
+        .await;
+        let found = detector.identify(echo.address, Protocol::Tcp, None, &options).await.service;
+        let found = found.filter(|found| found.method == ServiceMethod::Probed);
+        assert!(found.as_ref().is_none_or(|found| found.name == "echo"), "{port}: {found:?}");
+    }
+    for port in [4500, 20_000] {
+        let socket = UdpSocket::bind(format!("127.55.7.1:{port}")).await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut bytes = [0; 2048];
+            while let Ok((length, from)) = socket.recv_from(&mut bytes).await {
+                let _ = socket.send_to(&bytes[..length], from).await;
+            }
+        });
+        let found = detector.identify(address, Protocol::Udp, None, &options).await.service;
+        let found = found.filter(|found| found.method == ServiceMethod::Probed);
+        assert!(found.as_ref().is_none_or(|found| found.name == "echo"), "{port}: {found:?}");
+    }
+}
+
 /// An answer of multicast DNS that names one service (RFC 6763 section 9).
 fn services_answer() -> Vec<u8> {
     let question = b"\x09_services\x07_dns-sd\x04_udp\x05local\0\0\x0c\0\x01";

@@ -15,6 +15,7 @@ use super::connection::{self, Ending, Endpoint, Patience};
 use super::matcher::{Answer, Match, ProbeRef};
 use super::probe_order::{Attempt, Opening, OpeningPatience, ProbeOrder, asks_for_tls};
 use super::{Detector, http, lines, ports, tls};
+use crate::echo::{ECHO, is_echo};
 use crate::gate::Stage;
 use crate::port::Protocol;
 
@@ -359,7 +360,9 @@ impl Detector {
             probe: probe.map(|probe| probe.id),
             bytes,
         };
-        self.matched(&answer)
+        let found = self.matched(&answer)?;
+        let is_own = || probe.is_some_and(|probe| is_echo(&probe.payload, bytes));
+        (*found.service.name == *ECHO || !is_own()).then_some(found)
     }
 
     /// Makes one attempt on a connection of its own; the opening first listens, for as long as it says.

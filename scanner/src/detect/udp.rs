@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use super::connection::Endpoint;
 use super::matcher::{Answer, Match, ProbeId, ProbeRef};
 use super::{Detector, Identified, own_protocol};
+use crate::echo::{ECHO, is_echo};
 use crate::finding::printable_banner;
 use crate::port::{Port, Protocol};
 use crate::udp_scan::payload::Ask;
@@ -97,7 +98,12 @@ impl Detector {
     fn judge_datagram(&self, endpoint: &Endpoint<'_>, probe: &ProbeRef, bytes: &[u8]) -> Option<Arc<Match>> {
         let port = endpoint.address.port();
         let answer = Answer { protocol: Protocol::Udp, port, is_tls: false, probe: Some(probe.id), bytes };
-        self.matched(&answer)
+        let found = self.matched(&answer)?;
+        let is_own = || match probe.request {
+            Some(request) => request.is_echo(endpoint.address.ip(), bytes),
+            None => is_echo(&probe.payload, bytes),
+        };
+        (*found.service.name == *ECHO || !is_own()).then_some(found)
     }
 }
 

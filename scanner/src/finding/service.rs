@@ -39,6 +39,10 @@ pub struct Service {
     pub facts: Vec<(String, String)>,
 }
 
+/// The fact that has a version with all that was told in one word with it, where that is more: `9.16.23-RH`, `8.0.35-google`. Who has built a
+/// program stands there, whatever a rule takes of it.
+pub const FACT_VERSION_TOLD: &str = "version-told";
+
 /// How a service's name is known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

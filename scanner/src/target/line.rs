@@ -4,7 +4,7 @@
 //! FORMAT") two keys name targets, and only those are read: any other would be silently without effect, and one that
 //! names a file of exclusions must not be.
 
-use super::parse::{TOKEN_CHARS_MAX, parse_token};
+use super::parse::{TOKEN_CHARS_MAX, is_mask, is_of_address, parse_token};
 use super::text::lines;
 use super::{TargetError, TargetProblem, TargetSetBuilder};
 
@@ -24,6 +24,7 @@ pub(super) fn parse_text(
     purpose: Purpose,
     builder: &mut TargetSetBuilder,
 ) -> Result<(), TargetError> {
+    let alone = builder.alone.take();
     for (row, line) in lines(text).enumerate() {
         parse_line(line, purpose, builder).map_err(|(token, problem)| TargetError::Token {
             origin: origin.to_owned(),
@@ -32,6 +33,16 @@ pub(super) fn parse_text(
             token: token.chars().take(TOKEN_CHARS_MAX).collect(),
             problem,
         })?;
+    }
+    // Lists of a command line or a configuration may have been cut at the blank.
+    let mut tokens = text.split(is_separator).filter(|token| !token.is_empty());
+    if let (Some(token), None) = (tokens.next(), tokens.next()) {
+        if alone.is_some_and(|address| is_mask(token, &address)) {
+            let problem = TargetProblem::Mask;
+            let (line, column, token) = (1, column_of(text, token), token.to_owned());
+            return Err(TargetError::Token { origin: origin.to_owned(), line, column, token, problem });
+        }
+        builder.alone = is_of_address(token).then(|| token.to_owned());
     }
     Ok(())
 }
@@ -73,10 +84,31 @@ fn parse_tokens<'a>(
 ) -> Result<(), (&'a str, TargetProblem)> {
     // What is left out without a zone is left out on every link.
     let needs_zone = purpose == Purpose::Targets;
+    let mut before: [Option<&str>; 2] = [None, None];
     for token in text.split(is_separator).filter(|token| !token.is_empty()) {
+        refuse_joined(before, token)?;
+        let [_, last] = before;
+        before = [last, Some(token)];
         parse_token(token, needs_zone, builder).and_then(|()| builder.compact()).map_err(|problem| (token, problem))?;
     }
     Ok(())
+}
+
+/// Words that join two addresses to one range or network, in whatever language the list is written.
+const JOINING: [&str; 12] =
+    ["to", "thru", "through", "till", "until", "upto", "bis", "mask", "netmask", "wildcard", "subnet", "subnetmask"];
+
+/// Refuses what is one network or range in the eyes of its writer and would be read as several targets: what it leaves out would
+/// be scanned. `before` are the two tokens before `token` on its line.
+fn refuse_joined<'a>(before: [Option<&'a str>; 2], token: &'a str) -> Result<(), (&'a str, TargetProblem)> {
+    let is_joining = |word: &str| JOINING.iter().any(|known| word.eq_ignore_ascii_case(known));
+    match before {
+        [Some(address), Some(word)] if is_joining(word) && is_of_address(address) && is_of_address(token) => {
+            Err((word, TargetProblem::Joined { word: word.to_owned() }))
+        }
+        [_, Some(before)] if is_mask(token, before) => Err((token, TargetProblem::Mask)),
+        _ => Ok(()),
+    }
 }
 
 /// What stands between targets: white space, commas, and the byte order mark of a file that was appended to another.

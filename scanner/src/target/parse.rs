@@ -5,7 +5,7 @@
 //! an address (`0x7f000001`): it would be scanned under a name, and exclude nothing.
 
 use std::borrow::Cow;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::range::Span;
 use super::{NAMES_MAX, RANGES_MAX, TargetSetBuilder, zone};
@@ -124,6 +124,18 @@ pub enum TargetProblem {
     /// `10.0.0.1 - 10.0.0.9`: a range to some programs, an address and a comment to masscan.
     #[error("a dash alone: write a range without blanks, 10.0.0.1-10.0.0.9")]
     LoneDash,
+    /// `10.0.0.0 255.255.255.0`, `10.0.0.0 0.0.0.255`: a network to whoever wrote it, two addresses to whoever reads it.
+    #[error(
+        "a mask behind an address: write the network as 10.0.0.0/24; an address that looks like one stands on a line of its \
+         own, or with /32 behind it"
+    )]
+    Mask,
+    /// `10.0.0.1 to 10.0.0.9`, `10.0.0.0 netmask ...`: a word that joins two addresses, and would be read as a host's name.
+    #[error("{word:?} between two addresses: write a range as 10.0.0.1-10.0.0.9 and a network as 10.0.0.0/24")]
+    Joined {
+        /// The word as written.
+        word: String,
+    },
     /// `ports = 80` and the like: a line of masscan's configuration that names no targets.
     #[error("of masscan's configuration only lines `range = ...` and `exclude = ...` are read here")]
     Key,
@@ -196,6 +208,26 @@ pub(super) fn parse_token(token: &str, needs_zone: bool, builder: &mut TargetSet
     }
     builder.names.push(valid_name(token)?);
     Ok(())
+}
+
+/// Whether this looks like the mask of a network behind `before` rather than like an address: a netmask, or a wildcard mask as
+/// routers' access lists have it. What begins with 0 or 255 is no host's address whatever follows. All ones and all zeros are
+/// one address with either reading, or all there are.
+pub(super) fn is_mask(token: &str, before: &str) -> bool {
+    if let Ok(address) = token.parse::<Ipv4Addr>() {
+        let bits = address.to_bits();
+        let is_network = bits != 0 && bits != u32::MAX || before == "0.0.0.0";
+        let is_row = bits.leading_ones() + bits.trailing_zeros() >= u32::BITS;
+        return is_network && (matches!(address.octets(), [0 | 255, ..]) || is_row);
+    }
+    let mask = token.parse::<Ipv6Addr>().map(|address| address.to_bits());
+    mask.is_ok_and(|bits| bits.leading_ones() >= 8 && bits.leading_ones() + bits.trailing_zeros() >= 128)
+}
+
+/// Whether this is an address or begins with one, as networks and ranges do.
+pub(super) fn is_of_address(token: &str) -> bool {
+    let first = token.split(['-', '/', '%']).next().unwrap_or(token);
+    first.parse::<IpAddr>().is_ok() || (token.contains('.') && token.bytes().all(is_of_v4))
 }
 
 /// What every IPv4 target is made of.

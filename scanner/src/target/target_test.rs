@@ -108,6 +108,54 @@ fn each_slip_is_refused_with_its_own_problem() {
 }
 
 #[test]
+fn a_mask_behind_an_address_is_never_another_address() {
+    for text in [
+        "10.99.0.0 255.255.255.0",
+        "10.99.0.0,255.255.255.0",
+        "10.99.0.0\t0.0.0.255",
+        "10.99.0.0 0.0.255.255",
+        "10.99.0.0 0.0.0.254",
+        "10.99.0.0 128.0.0.0",
+        "10.99.0.0/24 255.255.255.0",
+        "printer 255.255.255.0",
+        "0.0.0.0 255.255.255.255",
+        "0.0.0.0 0.0.0.0",
+        "range = 10.99.0.0 255.255.255.0",
+        "exclude = 10.99.0.0 255.255.255.0",
+        "fd00:99:: ffff:ffff:ffff::",
+    ] {
+        assert!(matches!(problem(text), TargetProblem::Mask), "{text}");
+        let excluded = TargetSet::builder().add_exclusions(text, "x");
+        assert!(excluded.is_err(), "{text}");
+    }
+    for text in ["10.99.0.1 to 10.99.0.9", "10.99.0.0 netmask 255.255.255.0", "fd00::1 BIS fd00::9"] {
+        assert!(matches!(problem(text), TargetProblem::Joined { .. }), "{text}");
+    }
+    let error = parse_targets("10.1.0.1\n  10.99.0.0 255.255.255.0", "list").unwrap_err().to_string();
+    assert!(error.starts_with("list:2:13: \"255.255.255.0\": a mask behind an address: write"), "{error}");
+    // A list whose words were cut at the blank.
+    let mut cut = TargetSet::builder();
+    cut.add_exclusions("10.99.0.0", "exclude").unwrap();
+    assert!(cut.add_exclusions("255.255.255.0", "exclude").unwrap_err().to_string().contains("a mask behind"));
+    // What is one address in either reading, and what is on a line of its own.
+    for text in [
+        "10.0.0.1,255.255.255.255",
+        "0.0.0.0\n255.255.255.255",
+        "10.0.0.1\n255.255.255.0",
+        "10.0.0.1 255.255.255.0/32",
+        "10.0.0.1 0.0.0.0/8",
+        "10.0.0.1 255.255.255.0-255.255.255.9",
+        "10.0.0.1 to",
+        "to 10.0.0.1",
+        "10.0.0.1 localhost 10.0.0.2",
+    ] {
+        parse(text);
+    }
+    let printed = parse("0.0.0.0\n0.0.0.9\n254.0.0.0\n255.255.255.255\nffff::").to_string();
+    assert_eq!(parse(&printed).to_string(), printed);
+}
+
+#[test]
 fn addresses_with_something_else_between_them_are_no_number_of_a_resolver() {
     for text in ["10.77.0.3;10.77.0.4", "10.77.0.3|10.77.0.4"] {
         assert!(matches!(problem(text), TargetProblem::Name { .. }), "{text}: {}", problem(text));
@@ -251,7 +299,7 @@ fn token() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn a_printed_set_parses_back_and_survives_its_encoding(tokens in proptest::collection::vec(token(), 0..12)) {
-        let set = parse(&tokens.join(" "));
+        let set = parse(&tokens.join("\n"));
         prop_assert_eq!(&parse(&set.to_string()), &set);
         let json = serde_json::to_string(&set).unwrap();
         prop_assert_eq!(&serde_json::from_str::<TargetSet>(&json).unwrap(), &set);
@@ -262,8 +310,8 @@ proptest! {
         tokens in proptest::collection::vec(token(), 1..8), excluded in proptest::collection::vec(token(), 0..4),
         indexes in proptest::collection::vec(any::<u64>(), 20)
     ) {
-        let excluded = parse(&excluded.join(","));
-        let set = parse(&tokens.join(",")).exclude(&excluded);
+        let excluded = parse(&excluded.join("\n"));
+        let set = parse(&tokens.join("\n")).exclude(&excluded);
         for index in indexes {
             let Some(index) = index.checked_rem(set.count()) else { break };
             if let Target::Address(address) = set.get(index).unwrap() {

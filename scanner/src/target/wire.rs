@@ -46,7 +46,7 @@ impl TryFrom<Wire> for TargetSet {
         }
         let v4 = spans(wire.v4, u32::checked_add).ok_or_else(bad)?;
         let v6 = spans(wire.v6, u128::checked_add).ok_or_else(bad)?;
-        TargetSetBuilder { v4, v6, names: wire.names, excluded: None }.build_uncounted()
+        TargetSetBuilder { v4, v6, names: wire.names, ..TargetSetBuilder::default() }.build_uncounted()
     }
 }
 

@@ -86,6 +86,15 @@ impl Payload {
         (self.fits)(ask, answer) == Some(false)
     }
 
+    /// Whether what was heard is this request as it was sent to that address, with whatever token.
+    pub(crate) fn is_echo(&self, to: IpAddr, heard: &[u8]) -> bool {
+        let [one, other] = [0x55, 0xaa].map(|byte| (self.write)(&Ask { token: [byte; 8], to }));
+        // What differs is made of the token.
+        let is_same = |(heard, (one, other)): (&u8, (&u8, &u8))| one != other || one == heard;
+        let is_fixed = one.iter().zip(&other).any(|(one, other)| one == other);
+        is_fixed && heard.len() == one.len() && heard.iter().zip(one.iter().zip(&other)).all(is_same)
+    }
+
     /// The datagram.
     pub(crate) fn write(&self, ask: &Ask) -> Vec<u8> {
         tracing::trace!(payload = self.name, to = %ask.to, "asks");

@@ -76,13 +76,18 @@ impl Check {
                 .map(|list| list.iter().map(|answer| unescape(answer)).collect())
                 .collect::<Result<Vec<Vec<_>>, _>>()
         };
+        let yes = answers(text.yes)?;
+        let mut steps = text.step.into_iter().map(Exchange::of).collect::<Result<Vec<_>, _>>()?;
+        for (at, step) in steps.iter_mut().enumerate() {
+            step.is_answered_by(yes.iter().filter_map(|answers| answers.get(at)));
+        }
         Ok(Self {
             id: text.id,
             applies: Applies { services: text.services, products: text.products, ports: text.ports },
             protocol: text.protocol,
             is_opt_in: text.opt_in,
-            steps: text.step.into_iter().map(Exchange::of).collect::<Result<_, _>>()?,
-            yes: answers(text.yes)?,
+            steps,
+            yes,
             no: answers(text.no)?,
         })
     }

@@ -46,14 +46,12 @@ pub fn read_page(body: &[u8], content_type: Option<&str>) -> Page {
     // Lower case of ASCII only, so that positions are the same in both.
     let lower = text.to_ascii_lowercase();
     let mut page = Page { title: title(&text, &lower), ..Page::default() };
+    page.generator = generator(&text, &lower);
     for (at, _) in lower.match_indices('<') {
         // A tag ends before the next one begins, so that each byte is looked at in one tag only.
         let Some(tag) = lower.get(at..).and_then(|rest| rest.get(..=rest.get(1..)?.find(['<', '>'])?)) else { break };
         let original = text.get(at..at + tag.len()).unwrap_or_default();
-        if tag.starts_with("<meta") && attribute(tag, tag, "name").as_deref() == Some("generator") {
-            page.generator =
-                page.generator.or_else(|| attribute(tag, original, "content")).filter(|text| !text.is_empty());
-        } else if tag.starts_with("<link") && page.icon.is_none() {
+        if tag.starts_with("<link") && page.icon.is_none() {
             let rel = attribute(tag, tag, "rel").unwrap_or_default();
             if rel.split_ascii_whitespace().any(|word| word == "icon") {
                 page.icon = attribute(tag, original, "href").filter(|href| !href.is_empty());
@@ -76,6 +74,16 @@ fn asks_password(lower: &str) -> bool {
         let text = lower.get(tag.place.clone()).unwrap_or_default().trim_end_matches('>');
         tag.name == "input" && attribute(text, text, "type").as_deref() == Some("password")
     })
+}
+
+/// What the page was made with: the first such tag that is none in a script, a field of a form or another text.
+fn generator(text: &str, lower: &str) -> Option<String> {
+    let found = Tags::of(lower).filter(|tag| tag.name == "meta").find_map(|tag| {
+        let own = lower.get(tag.place.clone())?.trim_end_matches('>');
+        let is_it = attribute(own, own, "name").as_deref() == Some("generator");
+        is_it.then(|| attribute(own, text.get(tag.place)?.trim_end_matches('>'), "content")).flatten()
+    });
+    found.filter(|text| !text.is_empty())
 }
 
 /// The first title that is the page's own.
@@ -148,6 +156,23 @@ mod tests {
         assert_eq!(page.generator.as_deref(), Some("WordPress 6.1"));
         assert_eq!(page.icon.as_deref(), Some("/Fav.ico"));
         assert!(page.asks_password);
+    }
+
+    #[test]
+    fn a_generator_in_a_text_about_one_is_none() {
+        let tag = "<meta name=\"generator\" content=\"WordPress 4.1\" />";
+        for around in [
+            "<!-- @ -->",
+            "<textarea>@</textarea>",
+            "<script>var t='@'</script>",
+            "<iframe>@</iframe>",
+            "<title>@</title>",
+        ] {
+            let before = around.replace('@', tag);
+            assert_eq!(read_page(before.as_bytes(), None).generator, None, "{before}");
+            let both = before + "<meta name=generator content='WordPress 6.4.2'>";
+            assert_eq!(read_page(both.as_bytes(), None).generator.as_deref(), Some("WordPress 6.4.2"), "{both}");
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::pattern::{Compiled, Flags, Pattern, PatternSet};
 use super::template::Template;
 use super::text::{FileText, Place, ProbeText, ProtocolText, RuleFileError, RuleText, parse, ports};
 use crate::detect::Match;
-use crate::finding::{Service, ServiceMethod};
+use crate::finding::{FACT_VERSION_TOLD, Service, ServiceMethod};
 use crate::port::Protocol;
 use crate::udp_scan::payload::{self, Ask, Payload};
 
@@ -24,6 +24,8 @@ use crate::udp_scan::payload::{self, Ask, Payload};
 const PAYLOAD_BYTES_MAX: usize = 4096;
 /// Most patterns kept compiled: all that one network's products need.
 const COMPILED_MAX: usize = 1024;
+/// Longest rest of a word behind a version that is looked at.
+const WORD_BYTES_MAX: usize = 80;
 /// What `from` calls an answer to no probe.
 const BANNER: &str = "banner";
 /// What `from` calls an answer to any probe.
@@ -184,7 +186,7 @@ impl RuleIndex {
                 }
                 let Some(regex) = group.patterns.regex(number) else { continue };
                 let Some(captures) = regex.captures(&text) else { continue };
-                let found = rule.fill(&captures);
+                let found = rule.fill(&captures, &text);
                 if rule.is_addition { additions.push(found) } else { best = Some(found) }
             }
         }
@@ -215,7 +217,8 @@ impl Rule {
         self.is_addition || (best.is_soft, self.confidence) > (self.is_soft, best.service.confidence)
     }
 
-    fn fill(&self, captures: &Captures<'_>) -> Match {
+    /// What the rule makes of `text`, in which it has captured.
+    fn fill(&self, captures: &Captures<'_>, text: &[u8]) -> Match {
         let mut service = Service {
             name: self.service.to_string(),
             method: ServiceMethod::Probed,
@@ -237,7 +240,27 @@ impl Rule {
         service.cpes = self.cpes.iter().map(|cpe| cpe.expand_cpe(captures)).collect();
         let facts = self.facts.iter().filter_map(|(name, value)| Some((name.clone(), value.expand(captures)?)));
         service.facts = facts.collect();
+        if let Some(whole) = self.version_told(captures, text, service.version.as_deref()) {
+            service.facts.push((FACT_VERSION_TOLD.to_owned(), whole));
+        }
         Match { service, is_soft: self.is_soft }
+    }
+
+    /// The version with what stands behind it in the same word, where the rule has left something of that.
+    fn version_told(&self, captures: &Captures<'_>, text: &[u8], version: Option<&str>) -> Option<String> {
+        let (_, template) = self.fields.iter().find(|(field, _)| matches!(field, Field::Version))?;
+        let rest = text.get(template.end(captures)?..)?;
+        let rest = rest.get(..rest.len().min(WORD_BYTES_MAX)).unwrap_or_default();
+        let is_of_word = |at: usize, byte: u8| match byte {
+            b'-' | b'+' | b'~' | b'_' => true,
+            // The end of a sentence is none of a version, nor is a port; a package's epoch is.
+            b'.' => at > 0 || rest.get(1).is_some_and(u8::is_ascii_alphanumeric),
+            b':' => at > 0,
+            _ => byte.is_ascii_alphanumeric(),
+        };
+        let end = rest.iter().enumerate().position(|(at, byte)| !is_of_word(at, *byte)).unwrap_or(rest.len());
+        let word = str::from_utf8(rest.get(..end)?).ok()?.trim_end_matches(['.', ':', '-']);
+        (!word.is_empty()).then(|| Some(version?.to_owned() + word)).flatten()
     }
 }
 

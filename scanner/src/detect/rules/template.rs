@@ -98,6 +98,15 @@ impl Template {
         Some(text).filter(|text| has_words && !text.is_empty())
     }
 
+    /// Where what it ends with stands, if that is a capture that has a word.
+    pub(crate) fn end(&self, captures: &Captures<'_>) -> Option<usize> {
+        let ends = self.pieces.iter().rev().map_while(|piece| match piece {
+            Piece::Text(_) => None,
+            Piece::Capture(number) => Some(captures.get(*number).filter(|word| !word.is_empty())),
+        });
+        ends.flatten().map(|word| word.end()).next()
+    }
+
     /// The CPE 2.3 name; a part that comes out empty is any (`*`).
     pub(crate) fn expand_cpe(&self, captures: &Captures<'_>) -> String {
         // With none of its captures it is still a name, of any version.

@@ -6,7 +6,8 @@ use regex::bytes::{Regex, RegexBuilder};
 use serde::Deserialize;
 
 use super::answer;
-use crate::finding::printable_banner;
+use crate::echo::is_echo;
+use crate::finding::plain_text;
 
 /// A folder that no server has.
 const NOWHERE: &str = "/pentora-not-there";
@@ -20,6 +21,8 @@ pub struct Exchange {
     /// The same question where nothing is, if the answer must be another one there.
     elsewhere: Option<Vec<u8>>,
     is_http: bool,
+    /// Whether a server says the same, as the handshake of Java's debugger has it.
+    is_symmetric: bool,
     expect: Option<Regex>,
     reject: Option<Regex>,
 }
@@ -59,7 +62,14 @@ impl Exchange {
             built.transpose().map_err(|error| error.to_string())
         };
         let is_http = text.get.is_some();
-        Ok(Self { send, elsewhere, is_http, expect: regex(text.expect)?, reject: regex(text.reject)? })
+        Ok(Self {
+            send,
+            elsewhere,
+            is_http,
+            is_symmetric: false,
+            expect: regex(text.expect)?,
+            reject: regex(text.reject)?,
+        })
     }
 
     /// The same exchange for a path that nobody has, where the answer must be another one.
@@ -82,6 +92,17 @@ impl Exchange {
         }
     }
 
+    /// Takes note of what servers answer to it.
+    pub(super) fn is_answered_by<'a>(&mut self, mut answers: impl Iterator<Item = &'a Vec<u8>>) {
+        self.is_symmetric = answers.any(|answer| *answer == self.send);
+    }
+
+    /// Whether `answer` is only `request` that has come back.
+    #[must_use]
+    pub fn is_echo(&self, request: &[u8], answer: &[u8]) -> bool {
+        !self.is_symmetric && is_echo(request, answer)
+    }
+
     /// Whether an answer is waited for.
     #[must_use]
     pub fn is_asking(&self) -> bool {
@@ -97,12 +118,25 @@ impl Exchange {
             return false;
         }
         for name in expect.capture_names().flatten() {
-            if let Some(value) = found.name(name).and_then(|value| printable_banner(value.as_bytes())) {
-                captures.insert(name.to_owned(), value);
+            if let Some(value) = found.name(name).filter(|value| !value.is_empty()) {
+                captures.insert(name.to_owned(), text_of(value.as_bytes()));
             }
         }
         true
     }
+}
+
+/// What was captured as text for people: UTF-8, of which the last character may be cut, or else one character per byte.
+fn text_of(bytes: &[u8]) -> String {
+    let is_utf_8 = match str::from_utf8(bytes) {
+        Ok(_) => true,
+        Err(error) => error.error_len().is_none() && error.valid_up_to() > 0,
+    };
+    let text = match is_utf_8 {
+        true => String::from_utf8_lossy(bytes).trim_end_matches('\u{fffd}').to_owned(),
+        false => bytes.iter().copied().map(char::from).collect(),
+    };
+    plain_text(text.trim()).into_owned()
 }
 
 fn get(path: &str) -> Vec<u8> {
@@ -167,8 +201,21 @@ mod tests {
         assert!(get.request("10.0.0.1").starts_with(b"GET /x HTTP/1.1\r\nHost: 10.0.0.1\r\n"));
         let mut captures = BTreeMap::new();
         assert!(get.accepts(b"version: 1\x1b\r", &mut captures));
-        assert_eq!(captures["version"], "1\\x1b");
+        assert_eq!(captures["version"], "1\u{fffd}");
         assert!(!get.accepts(b"version: 1\rdenied", &mut captures) && !get.accepts(b"", &mut captures));
+    }
+
+    #[test]
+    fn what_is_captured_stays_text_beyond_ascii() {
+        for (bytes, text) in [
+            ("Ger\u{e4}t 7".as_bytes(), "Ger\u{e4}t 7"),
+            (&b"Ger\xe4t 7"[..], "Ger\u{e4}t 7"),
+            (&b"Ger\xc3"[..], "Ger"),
+            (&b"Ger\xc3\xa4t \xc3"[..], "Ger\u{e4}t"),
+            (&b" a\x07b "[..], "a\u{fffd}b"),
+        ] {
+            assert_eq!(text_of(bytes), text);
+        }
     }
 
     #[test]

@@ -244,7 +244,8 @@ async fn exchange(
     options: &Options,
     captures: &mut BTreeMap<String, String>,
 ) -> io::Result<bool> {
-    stream.write_all(&step.request(host)).await?;
+    let request = step.request(host);
+    stream.write_all(&request).await?;
     stream.flush().await?;
     if !step.is_asking() {
         return Ok(true);
@@ -254,7 +255,7 @@ async fn exchange(
         answer.reserve(READ_ROOM);
         // A server that resets after its answer has still given it.
         let count = stream.read_buf(&mut answer).await.unwrap_or(0);
-        if step.accepts(&answer, captures) {
+        if !step.is_echo(&request, &answer) && step.accepts(&answer, captures) {
             return Ok(true);
         }
         if count == 0 || answer.len() >= options.answer_bytes_max {
@@ -277,10 +278,12 @@ async fn ask_udp(
     let mut buffer = vec![0; options.answer_bytes_max];
     for step in &check.steps {
         connector.datagram(target).await.then_some(())?;
-        socket.send(&step.request(&known.host())).await.ok()?;
+        let request = step.request(&known.host());
+        socket.send(&request).await.ok()?;
         if step.is_asking() {
             let count = timeout(options.step_timeout, socket.recv(&mut buffer)).await.ok()?.ok()?;
-            if !step.accepts(buffer.get(..count).unwrap_or_default(), &mut captures) {
+            let answer = buffer.get(..count).unwrap_or_default();
+            if step.is_echo(&request, answer) || !step.accepts(answer, &mut captures) {
                 return None;
             }
         }

@@ -120,8 +120,8 @@ impl EndOfLife {
 
     fn of_subject(&self, subject: &Subject, now_s: i64) -> Option<Weakness> {
         let name = subject.name().to_lowercase();
-        let told = subject.version()?;
-        let version = told.split(['-', '+', '~', '_']).next()?;
+        let version = subject.version()?;
+        let version = version.split(['-', '+', '~', '_']).next()?;
         let product = self.product.iter().find(|product| product.names.contains(&name))?;
         // A shortened version is of a line where all versions that begin so are before the line's end; of the lines up to
         // there, some of them may be.
@@ -139,7 +139,7 @@ impl EndOfLife {
             line.last.as_ref().is_some_and(|last| compare(product.scheme, version, last) == Some(Ordering::Greater));
         let (severity, confidence, more) = match subject.distribution() {
             Some(_) => (Severity::Low, 30, " A distribution ships it and may still correct it."),
-            None if !is_of_makers(told, product.scheme) => {
+            None if !subject.whole_version().is_some_and(|whole| is_of_makers(whole, product.scheme)) => {
                 (Severity::Low, 30, " It is a build of somebody else's, who may still correct it.")
             }
             None if is_of_few => (Severity::Low, 30, " Its makers correct it for those who pay for that."),

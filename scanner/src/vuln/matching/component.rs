@@ -4,7 +4,7 @@
 //! An advisory is only ever held against the version of the product that it speaks of, so the parts are told apart
 //! before anything is looked up.
 
-use crate::finding::Service;
+use crate::finding::{FACT_VERSION_TOLD, Service};
 use crate::vuln::cpe::{Cpe, Part};
 use crate::vuln::product::{self, Product};
 
@@ -28,6 +28,8 @@ pub(super) struct Component {
     pub(super) name: String,
     /// Its version, as it was told.
     pub(super) version: Option<String>,
+    /// All that was told in one word with it, where that is more: `9.16.23-RH`.
+    pub(super) told: Option<String>,
     /// What is known of its names.
     pub(super) entry: Option<&'static Product>,
     /// What its CPE names are looked up by.
@@ -59,9 +61,11 @@ impl Component {
         self.entry = self.entry.or(other.entry);
         if self.version.is_none() {
             (self.version, self.confidence) = (other.version, self.confidence.max(other.confidence));
+            self.told = other.told;
         } else if is_front_of(self.version.as_deref(), other.version.as_deref()) {
             // The same version, told with its revision: that shows who ships it.
             self.version = other.version;
+            self.told = other.told;
             if !self.is_server {
                 (self.name, self.confidence) = (other.name, self.confidence.max(other.confidence));
             }
@@ -93,6 +97,7 @@ pub(super) fn components_of(service: &Service, cpes: &[Cpe]) -> Vec<Component> {
         let component = Component {
             name: cpe.product().literal().unwrap_or_default().replace('_', " "),
             version: cpe.full_version(),
+            told: None,
             entry: product::find(None, cpe.product_key().as_deref()),
             keys: cpe.product_key().into_iter().collect(),
             confidence,
@@ -141,7 +146,10 @@ fn server(service: &Service, own: &[&Cpe], confidence: u8) -> Option<Component> 
     let told = service.version.clone().filter(|version| !version.trim().is_empty());
     let version = told.or_else(|| own.iter().find_map(|cpe| cpe.full_version()));
     let name = name.unwrap_or(&service.name).to_owned();
-    Some(Component { name, version, entry, keys, confidence, is_server: true })
+    let whole = service.facts.iter().find(|(name, _)| name == FACT_VERSION_TOLD).map(|(_, whole)| whole);
+    let is_longer = |whole: &&String| version.as_deref().is_some_and(|version| whole.starts_with(version));
+    let told = whole.filter(is_longer).cloned();
+    Some(Component { name, version, told, entry, keys, confidence, is_server: true })
 }
 
 /// Whether a CPE name is of the server itself, not of something in it.
@@ -181,9 +189,9 @@ fn named_in(text: &str) -> Vec<Component> {
     let words: Vec<&str> = text.split(between).filter(|word| !word.is_empty()).take(WORDS_MAX).collect();
     let is_made_from = |name: &str| {
         let is_one = |word: &str| MADE_FROM.iter().any(|server| word.eq_ignore_ascii_case(server));
-        // What stands first with a version is the server, and no module of one.
-        let first = words.first().and_then(|word| word.split_once('/')).filter(|(_, version)| is_version(version));
-        is_one(name) && first.is_some_and(|(first, _)| !is_one(first))
+        // What stands first is the server, and no module of one: `My nginx/1.2.3 Gateway`.
+        let first = words.first().map(|word| word.split('/').next().unwrap_or(word));
+        is_one(name) && first.is_some_and(|first| !is_one(first))
     };
     let mut found = Vec::new();
     for (at, word) in words.iter().enumerate() {
@@ -213,6 +221,7 @@ fn named_in(text: &str) -> Vec<Component> {
             found.push(Component {
                 name,
                 version,
+                told: None,
                 entry,
                 keys: Vec::new(),
                 confidence: CONFIDENCE_NAMED,
@@ -237,12 +246,14 @@ fn without_sentences(text: &str) -> String {
     kept + rest
 }
 
-/// Whether a page's generator is a product with its version, as programs write it: what follows stands behind a sign
-/// (`WordPress 6.1; features: ...`, `Drupal 10 (https://www.drupal.org)`).
+/// Whether a page's generator is a product with its version and nothing before it, as programs write it: what follows stands
+/// behind a sign (`WordPress 6.1; features: ...`, `Drupal 10 (https://www.drupal.org)`). What a page is `Powered by` is a word of whoever
+/// wrote the page.
 fn names_generator(text: &str) -> bool {
     let told = text.split([';', '(', '|', ',']).next().unwrap_or_default();
     let told = told.split(" - ").next().unwrap_or_default().trim().trim_end_matches(" CMS");
-    told.split_whitespace().last().is_some_and(|word| is_version(word.rsplit('/').next().unwrap_or_default()))
+    let (name, version) = told.rsplit_once([' ', '/']).unwrap_or_default();
+    is_version(version) && product::find(Some(name), None).is_some()
 }
 
 /// A part of a comment up to the Java that it ends with, whose maker has blanks in its name: `Java/Oracle Corporation/1.8`.

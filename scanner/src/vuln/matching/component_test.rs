@@ -219,6 +219,60 @@ fn whoever_ships_the_server_ships_its_parts() {
 }
 
 #[test]
+fn what_stands_in_one_word_with_a_version_says_who_has_built_it() {
+    use crate::finding::FACT_VERSION_TOLD;
+
+    let told = |version: &str, whole: &str, info: Option<&str>| {
+        let mut service = web("nginx", version, &[]);
+        service.info = info.map(str::to_owned);
+        service.facts.push((FACT_VERSION_TOLD.to_owned(), whole.to_owned()));
+        service
+    };
+    for (version, whole, info) in [
+        ("1.20.0", "1.20.0-RH", Some("RH")),
+        ("1.20.0", "1.20.0-google", Some("google")),
+        ("1.20.0", "1.20.0-azure-log", None),
+        ("1.20.0", "1.20.0-9-enterprise", None),
+        ("1.20.0", "1.20.0+deb12u3", None),
+    ] {
+        let all = found(&told(version, whole, info));
+        assert_eq!(all, [("13".to_owned(), "nginx 1.20.0".to_owned(), false)], "{whole}");
+    }
+    // A word of another version is none of this one, and a build of the makers' stays counted.
+    for whole in ["1.21.9-RH", "1.20.0-log", "1.20.0"] {
+        assert!(found(&told("1.20.0", whole, None)).iter().all(|(_, _, is_counted)| *is_counted), "{whole}");
+    }
+    let subject = &Subject::all_of(&told("9.11.5-P4", "9.11.5-P4-5.1+deb10u9-Debian", Some("5.1+deb10u9-Debian")))[0];
+    let package = subject.distribution().and_then(|known| known.package_version.as_deref());
+    assert_eq!(package, Some("9.11.5.P4-5.1+deb10u9"));
+}
+
+#[test]
+fn a_server_that_says_who_has_built_it_is_counted_only_by_its_packages() {
+    for comment in ["EuroLinux", "RED OS", "Virtuozzo Linux", "Linux/SLES", "AlmaLinux"] {
+        let header = format!("Apache/2.4.37 ({comment}) OpenSSL/1.0.1");
+        let all = found(&web("Apache httpd", "2.4.37", &[("server", &header)]));
+        assert!(all.len() == 2 && all.iter().all(|(_, _, is_counted)| !is_counted), "{header}: {all:?}");
+    }
+    let all = found(&web("Apache httpd", "2.4.37", &[("server", "Apache/2.4.37 (Unix) OpenSSL/1.0.1")]));
+    assert!(all.len() == 2 && all.iter().all(|(_, _, is_counted)| *is_counted), "{all:?}");
+}
+
+#[test]
+fn another_servers_words_about_a_product_are_not_the_product() {
+    for (header, value) in [
+        ("server", "My nginx/1.2.3 Gateway"),
+        ("generator", "Powered by nginx/1.2"),
+        ("generator", "Built with PHP 5.2"),
+        ("generator", "Theme for WordPress 4.1"),
+    ] {
+        assert!(found(&web("", "", &[(header, value)])).is_empty(), "{value}");
+    }
+    assert_eq!(found(&web("", "", &[("generator", "WordPress 6.1")])).len(), 1);
+    assert_eq!(found(&web("", "", &[("server", "nginx/1.2.3")])).len(), 1);
+}
+
+#[test]
 fn a_shortened_version_is_potential_at_most() {
     let potential = |version: &str, header: &str| found(&web("Apache httpd", version, &[("server", header)]));
     assert!(potential("2", "Apache/2").is_empty(), "a major version alone says nothing");

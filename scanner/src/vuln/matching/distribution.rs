@@ -59,6 +59,13 @@ const NAMES: [(&str, &str); 42] = [
     ("turbolinux", "turbolinux"),
 ];
 
+/// Words behind a version of those who build for themselves, as clouds do for the databases that they let: `8.0.35-google`.
+const BUILDERS: [&str; 9] =
+    ["aliyun", "alisql", "azure", "cynos", "google", "huaweicloud", "rds", "tencent", "volcano"];
+/// What the two servers whose packagers name themselves behind the version say there by themselves, in lower case.
+const PLATFORMS: [&str; 13] =
+    ["", "beos", "bs2000", "cygwin", "darwin", "macosx", "netware", "os/2", "os/390", "tpf", "unix", "win32", "win64"];
+
 /// The name of a distribution that nothing names.
 const UNKNOWN: &str = "unknown";
 
@@ -79,7 +86,8 @@ impl Distribution {
         let (mark, kind) =
             tokens().find_map(|token| Some((token, revision_kind(&token.to_ascii_lowercase())?))).unzip();
         // Red Hat's builds of BIND say so in two letters: `9.16.23-RH`.
-        let is_red_hats = || tokens().any(|token| token.ends_with("-RH"));
+        let is_red_hats = || tokens().any(|token| token == "RH" || token.ends_with("-RH"));
+        let is_builders = || tokens().any(has_builder);
         let named = || {
             let of_word = NAMES.iter().find(|(word, _)| words.contains(word)).map(|(_, name)| *name);
             of_word.or_else(|| is_red_hats().then_some("red hat"))
@@ -89,7 +97,7 @@ impl Distribution {
             Some(Kind::Ubuntu) => "ubuntu",
             Some(Kind::El) => named().unwrap_or("red hat"),
             // A revision behind the version is a packager's, though nobody tells whose: `5.3.3-7+squeeze19`.
-            None if has_revision(version) || is_certified(version) => named().unwrap_or(UNKNOWN),
+            None if has_revision(version) || is_certified(version) || is_builders() => named().unwrap_or(UNKNOWN),
             Some(Kind::Deb) | None => named()?,
         };
         let upstream = version.split_whitespace().next().unwrap_or_default();
@@ -99,17 +107,20 @@ impl Distribution {
             // A revision without a mark of its release: `Debian-5`.
             None => tokens().find_map(|token| {
                 let revision = without_case(token, "debian-").or_else(|| without_case(token, "ubuntu-"))?;
+                let upstream = upstream.split('-').next()?;
                 revision.starts_with(|c: char| c.is_ascii_digit()).then(|| format!("{upstream}-{revision}"))
             }),
         };
         Some(Self { name, release: mark.and_then(|mark| release(&mark.to_ascii_lowercase())), package_version })
     }
 
-    /// The distribution that `texts` name, of which nothing more is known: neither release nor revision.
+    /// The distribution that `texts` name, of which nothing more is known: neither release nor revision. What no list has is one
+    /// as well, where a server says who has built it: there are more that rebuild others than any list knows.
     #[must_use]
     pub(super) fn named(texts: &[&str]) -> Option<Self> {
         let words = texts.join(" ").to_ascii_lowercase();
-        let (_, name) = NAMES.iter().find(|(word, _)| words.contains(word))?;
+        let of_word = NAMES.iter().find(|(word, _)| words.contains(word)).map(|(_, name)| *name);
+        let name = of_word.or_else(|| texts.iter().any(|text| names_builder(text)).then_some(UNKNOWN))?;
         Some(Self { name, release: None, package_version: None })
     }
 
@@ -129,6 +140,28 @@ impl Distribution {
             }
         }
     }
+}
+
+/// Whether a part of a token is the word of one who builds for himself.
+fn has_builder(token: &str) -> bool {
+    token.split(['-', '+', '_', '~']).any(|part| BUILDERS.iter().any(|word| part.eq_ignore_ascii_case(word)))
+}
+
+/// Whether a header's first server says in parentheses who has built it: `Apache/2.4.37 (EuroLinux)`, `nginx/1.20.1 (RED OS)`. A platform is nobody,
+/// and what has a version of its own is a part.
+fn names_builder(header: &str) -> bool {
+    let header = header.trim_start().to_ascii_lowercase();
+    let behind = ["apache/", "nginx/"].iter().find_map(|server| header.strip_prefix(server));
+    let comment = behind.and_then(|rest| {
+        let (version, rest) = rest.split_once('(')?;
+        let is_next = version.starts_with(|c: char| c.is_ascii_digit()) && version.split_whitespace().count() == 1;
+        is_next.then(|| rest.split(')').next()).flatten()
+    });
+    let is_word = |part: &str| {
+        let has_version = part.split(['/', ' ']).any(|word| word.starts_with(|c: char| c.is_ascii_digit()));
+        !PLATFORMS.contains(&part) && !has_version
+    };
+    comment.is_some_and(|comment| comment.split([',', ';']).map(str::trim).any(is_word))
 }
 
 /// Whether a packager's revision follows the makers' version: `1.18.0-6`, `2.4.6-97.el7`.
@@ -173,22 +206,21 @@ fn revision_kind(token: &str) -> Option<Kind> {
 }
 
 /// The package's version: upstream's and the revision in `mark`.
-fn deb_version(upstream: &str, mark: &str) -> Option<String> {
+fn deb_version(told: &str, mark: &str) -> Option<String> {
     let is_name = |last: &str| last.eq_ignore_ascii_case("debian") || last.eq_ignore_ascii_case("ubuntu");
     let mark = mark.rsplit_once('-').filter(|(_, last)| is_name(last)).map_or(mark, |(front, _)| front);
     let (front, revision) = mark.rsplit_once('-').unwrap_or(("", mark));
     // The mark may hold the upstream version too, and then knows it better: `8.0.32-0ubuntu0.22.04.2`.
     let own = front.split('-').next().filter(|own| own.starts_with(|c: char| c.is_ascii_digit()));
-    // The level is behind it in whichever of both it stands.
-    let levels = || front.split('-').skip(1).chain(upstream.split('-').skip(1));
-    let makers = own.unwrap_or(upstream).split('-').next()?;
+    let upstream = own.unwrap_or(told).split('-').next()?;
     // BIND's `9.11.5-P4` is packed as `9.11.5.P4`.
     let is_level = |part: &&str| {
         part.strip_prefix('P').is_some_and(|level| !level.is_empty() && level.bytes().all(|byte| byte.is_ascii_digit()))
     };
-    let level = levels().find(is_level).map_or(String::new(), |level| format!(".{level}"));
-    (!makers.is_empty() && revision.starts_with(|c: char| c.is_ascii_digit()))
-        .then(|| format!("{makers}{level}-{revision}"))
+    let mut parts = front.split('-').skip(1).chain(told.split('-').skip(1));
+    let level = parts.find(is_level).map_or(String::new(), |level| format!(".{level}"));
+    (!upstream.is_empty() && revision.starts_with(|c: char| c.is_ascii_digit()))
+        .then(|| format!("{upstream}{level}-{revision}"))
 }
 
 /// What follows `prefix`, whatever its case.
@@ -252,6 +284,11 @@ mod tests {
             ("5.3.3-7+squeeze19", "", "unknown", None, None),
             ("1.18.0-6", "", "unknown", None, None),
             ("9.16.23-RH", "", "red hat", None, None),
+            ("9.16.23", "RH", "red hat", None, None),
+            ("9.11.5-P4", "5.1+deb10u9-Debian", "debian", Some("10"), Some("9.11.5.P4-5.1+deb10u9")),
+            ("8.0.35-google", "", "unknown", None, None),
+            ("8.0.34", "azure", "unknown", None, None),
+            ("7.4p1-hpn14v5", "Debian-5", "debian", None, Some("7.4p1-5")),
             ("1.0.2k-fips", "", "unknown", None, None),
             ("1.1.1k-FIPS", "(CentOS)", "centos", None, None),
             ("1.1.1k  FIPS 25 Mar 2021", "", "unknown", None, None),
@@ -269,6 +306,32 @@ mod tests {
                 (name, release, expected),
                 "{version} {rest}"
             );
+        }
+    }
+
+    #[test]
+    fn who_has_built_a_server_is_a_distribution_though_no_list_names_it() {
+        for header in [
+            "Apache/2.4.37 (Virtuozzo Linux)",
+            "Apache/2.4.37 (EuroLinux) OpenSSL/1.1.1k",
+            "Apache/2.4.37 (Linux/SLES)",
+            "Apache/2.4.6 (Unix; Sangoma)",
+            "nginx/1.20.1 (RED OS)",
+        ] {
+            let found = Distribution::named(&["", header]).unwrap_or_else(|| panic!("{header}"));
+            assert_eq!((found.name, found.package_version), (UNKNOWN, None), "{header}");
+        }
+        for header in [
+            "Apache/2.4.58 (Unix) OpenSSL/3.0.2",
+            "Apache/2.4.58 (Win64) OpenSSL/3.1.3 PHP/8.2.12",
+            "Apache/2.4.54 () OpenSSL/3.0.2",
+            "Apache/2.4.58 OpenSSL/3.0.2 (EuroLinux)",
+            "Apache/2.4.58 (PHP/8.2.1, OpenSSL 3.0.2)",
+            "nginx/1.25.3",
+            "Jetty(9.4.51)",
+            "Apache (EuroLinux)",
+        ] {
+            assert_eq!(Distribution::named(&[header]), None, "{header}");
         }
     }
 

@@ -27,6 +27,7 @@ pub struct Subject {
     is_whole: bool,
     is_cut: bool,
     version: Option<String>,
+    whole: Option<String>,
     distribution: Option<Distribution>,
     cpes: Vec<Cpe>,
     family: Option<Family>,
@@ -68,7 +69,7 @@ impl Subject {
         let told = component.version.as_deref().and_then(told_version);
         let is_wild = component.version.as_deref().is_some_and(|whole| told.is_some_and(|told| is_wild(whole, told)));
         // What else is said is of the server; of the others' revisions nothing but their own versions tell.
-        let own = component.version.as_deref().unwrap_or_default();
+        let own = component.told.as_ref().or(component.version.as_ref()).map_or("", String::as_str);
         // The day behind a slash is no revision: `Ruby/2.6.6/2020-03-31`.
         let of_part = || Distribution::of(own.split('/').next().unwrap_or_default(), &[]);
         let of_own = if component.is_server { Distribution::of(own, rest) } else { of_part() };
@@ -87,7 +88,8 @@ impl Subject {
         let is_cut =
             is_wild || version.as_ref().is_some_and(has_less) && keys.iter().any(|key| product::has_three_places(key));
         let (name, confidence) = (component.name, component.confidence);
-        Self { name, keys, is_guess, is_whole, is_cut, version, distribution, cpes: own_cpes, family, confidence }
+        let (whole, cpes) = (component.told.or_else(|| version.clone()), own_cpes);
+        Self { name, keys, is_guess, is_whole, is_cut, version, whole, distribution, cpes, family, confidence }
     }
 
     /// What it calls itself.
@@ -106,6 +108,11 @@ impl Subject {
     #[must_use]
     pub fn version(&self) -> Option<&str> {
         self.version.as_deref()
+    }
+
+    /// Its version with all that was told in one word with it, by which its makers' builds are told from others'.
+    pub(in crate::vuln) fn whole_version(&self) -> Option<&str> {
+        self.whole.as_deref()
     }
 
     /// Whether its version is all of it, whatever it looks like.

@@ -19,8 +19,9 @@ const SCANNER: &str = "
     engine: detect finding gate identity io occupancy plan port recapture scan spec target udp_scan unit vendors
     recapture: finding gate network permute plan port recall scan spec target unit watermark
     identity: finding io target unit vendors watermark
-    detect: authority finding gate io occupancy packed pace port scan spec target udp_scan unit vuln watermark
-    vuln: authority finding gate packed port
+    detect: authority echo finding gate io occupancy packed pace port scan spec target udp_scan unit vuln watermark
+    vuln: authority echo finding gate packed port
+    echo:
     authority:
     vendors: finding
     watermark: tally unit

@@ -8,6 +8,7 @@ use super::super::index::Asked;
 use super::super::text::{FileText, Place, parse};
 use super::*;
 use crate::detect::lines;
+use crate::echo::{ECHO, is_echo};
 use crate::finding::Service;
 use crate::port::Protocol;
 
@@ -143,6 +144,87 @@ fn every_probe_has_a_rule_and_no_printer_is_asked() {
         let touches =
             |first: u16, last: u16| probe.ports.iter().chain(&probe.tls_ports).any(|(a, b)| *a <= last && first <= *b);
         assert!(!touches(515, 515) && !touches(9100, 9107), "{} is for a printer's port", probe.name);
+    }
+}
+
+#[test]
+fn what_has_the_shape_of_another_product_is_not_that_product() {
+    let index = RuleIndex::new(&super::files()).unwrap();
+    for (from, answer, no) in [
+        ("banner", "SSH-2.0-mod_sftp/0.9.9\r\n", "cpe:2.3:a:proftpd:proftpd:0"),
+        ("banner", "220 x Microsoft ESMTP MAIL Service, Version: 6.0.3790.4675 ready\r\n", "exchange"),
+        ("memcached-version", "VERSION 1.5.0 DF\r\n", "memcached"),
+        ("http-get", "HTTP/1.1 200 OK\r\nServer: Apache TomEE\r\n\r\n", "http_server"),
+        ("http-get", "HTTP/1.1 200 OK\r\n\r\n<title>Apache ActiveMQ Artemis</title>", "apache:activemq:"),
+        (
+            "http-prometheus",
+            "HTTP/1.1 200 OK\r\n\r\n{\"status\":\"success\",\"data\":{\"version\":\"0.36.1\",\"revision\":\"a\",\"branch\":\"HEAD\"}}",
+            "prometheus",
+        ),
+        (
+            "http-get",
+            "HTTP/1.1 200 OK\r\n\r\n{\"name\":\"q\",\"cluster_name\":\"q\",\"version\":{\"distribution\":\"quickwit\",\"number\":\"7.17\",\"lucene_version\":\"9.9.0\"},\"tagline\":\"You Know, for Search\"}",
+            "elastic",
+        ),
+        ("http-get", "HTTP/1.1 200 OK\r\n\r\n<title>B</title>We love >Powered by Gitea Version: 1.2", "gitea"),
+        ("http-get", "HTTP/1.1 200 OK\r\n\r\n<p>see https://nats.io/favicon.ico", "nats"),
+        (
+            "http-get",
+            "HTTP/1.1 200 OK\r\n\r\n<textarea><meta name=\"generator\" content=\"WordPress 4.1\"></textarea>",
+            "wordpress",
+        ),
+        ("http-get", "HTTP/1.1 200 OK\r\nServer: questDB/1.0\r\nX-Influxdb-Version: v2.7.4\r\n\r\n", "influx"),
+        ("http-kubelet-read", "HTTP/1.1 401 Unauthorized\r\nContent-Type: text/plain\r\n\r\nUnauthorized", "kube"),
+    ] {
+        let (asked, protocol) = asked(&index, from);
+        let found = index.matches(asked, protocol, answer.as_bytes());
+        let cpes = found.as_ref().map_or(&[][..], |found| &found.service.cpes);
+        let version = found.as_ref().and_then(|found| found.service.version.as_deref());
+        assert!(!cpes.iter().any(|cpe| cpe.contains(no)), "{answer}: {found:?}");
+        assert!(!answer.contains("mod_sftp") || version.is_none(), "{answer}: {found:?}");
+    }
+}
+
+#[test]
+fn no_answer_that_a_rule_knows_is_its_own_request() {
+    let index = RuleIndex::new(&super::files()).unwrap();
+    for (file, text) in files() {
+        for rule in text.rule.iter().map(|rule| rule.get_ref()).filter(|rule| rule.service != ECHO) {
+            for example in rule.example.iter().map(|example| example.get_ref()) {
+                let from = example.from.as_ref().or(rule.from.first()).map_or("banner", String::as_str);
+                let Some(probe) = index.probes.iter().find(|probe| *probe.name == *from) else { continue };
+                assert!(!is_echo(&probe.payload, &unescape(&example.bytes).unwrap()), "{file}: {}", rule.id);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_name_without_a_version_has_its_products_numbers() {
+    // What these tell is a version as advisories have it for the name, which itself takes none.
+    const SAME: [&str; 11] = [
+        "ftp.microsoft",
+        "http.hp-ilo",
+        "imap.cyrus",
+        "oracle-http",
+        "oracle-tns.number",
+        "pop3.cyrus",
+        "sharepoint",
+        "sip.3cx",
+        "modbus.schneider",
+        "mssql.",
+        "postgresql.",
+    ];
+    for (file, text) in files() {
+        for rule in text.rule.iter().map(|rule| rule.get_ref()).filter(|rule| rule.version.is_some()) {
+            let is_bare =
+                !rule.cpe.is_empty() && rule.cpe.iter().all(|cpe| cpe.starts_with("a:") && !cpe.contains('$'));
+            let is_same = SAME.iter().any(|known| match known.strip_suffix('.') {
+                Some(_) => rule.id.starts_with(known),
+                None => rule.id == *known,
+            });
+            assert!(!is_bare || is_same, "{file}: is the version of {} one of {:?}?", rule.id, rule.cpe);
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! which is called HTTP/0.9, the last ones.
 
 use super::Lines;
-use crate::detect::http::{final_answer, is_bare_page};
+use crate::detect::http::{final_answer, is_bare_page, read_page};
 
 /// Most bytes of a body that rules see.
 const BODY_BYTES_MAX: usize = 32 * 1024;
@@ -45,6 +45,12 @@ pub(super) fn read(bytes: &[u8], lines: &mut Lines) -> Option<()> {
 
 fn read_body(body: &[u8], lines: &mut Lines) -> Option<()> {
     let body = body.get(..BODY_BYTES_MAX).unwrap_or(body);
+    // A tag in a comment, a script or a field of a form is text about one.
+    if find(body, b"generator").is_some()
+        && let Some(generator) = read_page(body, None).generator
+    {
+        lines.put("generator", generator.trim().as_bytes());
+    }
     if let Some(title) = between(body, b"<title", b"</title") {
         let start = title.iter().position(|b| *b == b'>')? + 1;
         lines.put("title", title.get(start..)?.trim_ascii());
@@ -89,6 +95,10 @@ mod tests {
             Dissector::named("http").unwrap().dissect(folded).unwrap(),
             Dissector::named("http").unwrap().dissect(answer).unwrap()
         );
+        let page =
+            b"HTTP/1.1 200 OK\r\n\r\n<!--<meta name=generator content='A 1'>--><META content='B 2' name=Generator>";
+        let text = String::from_utf8(Dissector::named("http").unwrap().dissect(page).unwrap()).unwrap();
+        assert!(text.contains("\ngenerator=B 2\n") && !text.contains("\ngenerator=A"), "{text}");
         let bare = Dissector::named("http").unwrap().dissect(b"<html><title>Hi</title>").unwrap();
         assert_eq!(String::from_utf8(bare).unwrap(), "http=0.9\ntitle=Hi\nbody=<html><title>Hi</title>\n");
         let late = [&b"HTTP/1.1 103 Early Hints\r\nServer: hint\r\n\r\n"[..], answer].concat();

@@ -94,6 +94,21 @@ async fn every_check_says_yes_to_an_open_server_and_no_to_a_closed_one() {
 }
 
 #[tokio::test]
+async fn a_request_that_comes_back_is_no_answer_to_any_check() {
+    // Java's debugger answers so; an echo service is known by its name and not asked.
+    let not_alike = |check: &&Check| check.id != "jdwp-handshake";
+    for check in Exposures::built_in().checks().iter().filter(not_alike) {
+        let answers: Vec<Vec<u8>> = check.steps.iter().map(|step| step.request("127.0.0.1:1")).collect();
+        assert!(!says_yes(check, &answers).await, "{}", check.id);
+    }
+    // Even where what is expected is in the request.
+    let file = "[[check]]\nid = \"x\"\nports = [1]\nstep = [{ send = 'HELO x', expect = 'HELO' }]\nyes = [['HELO']]\nno = [['no']]";
+    let own = Exposures::parse(&[("x.toml", file)], "").unwrap();
+    let check = own.check("x").unwrap();
+    assert!(!says_yes(check, &[b"HELO x".to_vec()]).await && says_yes(check, &[b"HELO you".to_vec()]).await);
+}
+
+#[tokio::test]
 async fn no_check_writes_or_tries_a_password() {
     for check in Exposures::built_in().checks() {
         for step in &check.steps {

@@ -236,6 +236,7 @@ impl Coordinator {
         self.grant(now, &settings, now_ms).await;
         if looks_at_leases {
             self.measure(now);
+            self.raft.read(|state| self.lately.look(state, now_ms));
         }
         if self.has_mesh && self.members_looked.is_none_or(|at| now.duration_since(at) >= MEMBERS_ROUND) {
             self.members_looked = Some(now);
@@ -394,7 +395,6 @@ impl Coordinator {
         let began_ns = self.traces.begin();
         let rates = self.sessions.rates();
         let mut grants = self.raft.read(|state| {
-            self.lately.look(state, now_ms);
             plan::plan(&plan::View {
                 state,
                 rates: &rates,

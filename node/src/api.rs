@@ -168,17 +168,18 @@ pub fn router(served: Node) -> Router {
     let (mut guarded, mut streamed) = (Router::new(), Router::new());
     let (mut of_workers, mut open) = (Router::new(), Router::new());
     let (handed_on, streams) = (forward::places(), forward::streams());
-    let routes = routes::routes();
+    let (routes, silent) = (routes::routes(), forward::Silent::default());
     let gateway = forward::Gateway {
         node: Arc::clone(&served),
         places: handed_on.clone(),
         streams: streams.clone(),
+        silent: silent.clone(),
         body_max: 0,
     };
     let gate = Arc::new(auth::Gate::new(gateway, &routes));
     let bodies = Arc::new(body::Bodies::of(&routes));
     let freshness = freshness::Freshness::of(Arc::clone(&served));
-    for route in routes.into_iter().map(|route| route.handed_on(&served, &handed_on, &streams)) {
+    for route in routes.into_iter().map(|route| route.handed_on(&served, (&handed_on, &streams, &silent))) {
         match (route.access, route.streams) {
             (Access::As(_) | Access::Token, false) => guarded = route.add_to(guarded),
             (Access::As(_) | Access::Token, true) => streamed = route.add_to(streamed),

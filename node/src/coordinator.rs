@@ -44,7 +44,7 @@ use deadlines::{Deadlines, Limits, terms_of};
 use holds::Holds;
 use liveness::{Watch, terms};
 use paces::Paces;
-use plan::Turns;
+use plan::{Lately, Turns};
 use rests::Rests;
 use tracks::Tracks;
 
@@ -100,6 +100,7 @@ pub struct Coordinator {
     deadlines: Deadlines,
     paces: Paces,
     turns: Turns,
+    lately: Lately,
     /// Nodes that said goodbye, with when this leader first saw it: a beat from before that does not call them back.
     left: BTreeMap<NodeId, Instant>,
     has_mesh: bool,
@@ -137,6 +138,7 @@ impl Coordinator {
             deadlines: Deadlines::default(),
             paces: Paces::default(),
             turns: Turns::default(),
+            lately: Lately::default(),
             left: BTreeMap::new(),
             has_mesh,
             traces: Traces::default(),
@@ -191,7 +193,7 @@ impl Coordinator {
                 self.watch = Some(Watch::new(now));
                 self.before = self.raft.last_word().filter(|word| word.term > self.led_term);
                 self.led_term = term;
-                (self.deadlines, self.paces, self.turns, self.holds) = Default::default();
+                (self.deadlines, self.paces, self.turns, self.lately, self.holds) = Default::default();
                 self.leases_looked = None;
                 self.tracks = Tracks::default();
                 self.sessions.open();
@@ -219,6 +221,7 @@ impl Coordinator {
         if looks_at_leases {
             self.leases_looked = Some(now);
             self.take_back_late(now, &settings).await;
+            self.take_back_outgrown().await;
         }
         let now_ms = self.raft.now_ms();
         self.answer_failures(&settings, now_ms).await;
@@ -231,6 +234,7 @@ impl Coordinator {
         self.grant(now, &settings, now_ms).await;
         if looks_at_leases {
             self.measure(now);
+            self.raft.read(|state| self.lately.look(state, now_ms));
         }
         if self.has_mesh && self.members_looked.is_none_or(|at| now.duration_since(at) >= MEMBERS_ROUND) {
             self.members_looked = Some(now);
@@ -332,6 +336,21 @@ impl Coordinator {
         }
     }
 
+    /// Takes back leases whose workers may not have them any more, without blame: what the cluster says of a node has changed.
+    async fn take_back_outgrown(&self) {
+        let outgrown: Vec<LeaseRef> = self.raft.read(|state| {
+            let of_others = state.leases().filter(|(unit, lease)| {
+                let why = placement::outgrown(state, unit, lease.node);
+                why.inspect(|why| tracing::info!(node = lease.node, job = %unit.job, why, "a lease is taken back"))
+                    .is_some()
+            });
+            of_others.map(|(unit, lease)| LeaseRef { unit, epoch: lease.epoch }).collect()
+        });
+        if !outgrown.is_empty() {
+            self.propose(Command::Release { leases: outgrown }).await;
+        }
+    }
+
     /// Says how long what failed rests, and sets workers aside that fail what they get.
     async fn answer_failures(&self, settings: &Settings, now_ms: u64) {
         let is_here = |node| self.sessions.is_here(node);
@@ -379,6 +398,7 @@ impl Coordinator {
                 rates: &rates,
                 ports: &self.ports,
                 turns: &self.turns,
+                lately: &self.lately,
                 budgets: self.holds.budgets(),
                 settings,
                 paced_unit_seconds: self.config.paced_unit_seconds,
@@ -394,6 +414,7 @@ impl Coordinator {
         if let Some(Response::Granted { leases }) = self.propose(Command::Grant { grants }).await {
             self.refused_at = leases.is_empty().then_some(now);
             leases.iter().for_each(|(_, lease)| self.turns.note(lease.node));
+            self.raft.read(|state| self.lately.note(state, leases.iter().map(|(unit, _)| unit.job)));
             if self.traces.are_told() {
                 self.tracks.granted(&leases);
                 tracks::planned(&leases, began_ns, &self.traces);

@@ -20,6 +20,7 @@ use std::time::Duration;
 use pentora_raft::command::{
     Arrangement, Author, Command, Finished, OrderedJob, SPEC_INLINE_BYTES_MAX, SpecRef, Submission,
 };
+use pentora_raft::id::is_node_name;
 use pentora_raft::state::{JobLimits, Needs, Partition, submission_key};
 use pentora_raft::{Digest, JobId, NodeId, Raft, Refusal, Response, State};
 use pentora_scanner::spec::{EngineChoice, Profile, ScanSpec};
@@ -238,8 +239,8 @@ fn closed_now(policy: &Policy, targets: [&TargetSet; 2], now_ms: u64) -> Option<
 /// What is said of where results stay, against what is said of where the work is done.
 fn check_residency(request: &ScanRequest) -> Result<(), RefusedRequest> {
     let Some(region) = &request.residency else { return Ok(()) };
-    if !is_region(region) {
-        return Err(RefusedRequest::Field("residency is the name of a region: letters, digits, - _ and ."));
+    if !is_node_name(region) {
+        return Err(RefusedRequest::Field("residency is the name of a region: 1 to 63 letters, digits or ._:/@+=-"));
     }
     if request.carry {
         return Err(RefusedRequest::Field(
@@ -252,11 +253,6 @@ fn check_residency(request: &ScanRequest) -> Result<(), RefusedRequest> {
         )),
         _ => Ok(()),
     }
-}
-
-/// Whether this may name a region, as `worker.region` does.
-fn is_region(text: &str) -> bool {
-    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }
 
 /// The targets without what the cluster's rules leave out at any time, which joins what the request leaves out; a note for

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use pentora_raft::command::Command;
-use pentora_raft::state::{Keep, KeepSpec, Settings};
+use pentora_raft::state::{JobStatus, Keep, KeepSpec, Settings};
 use pentora_raft::{JobId, Raft, Response, Role, State};
 use pentora_scanner::target::TargetSet;
 use tokio_util::sync::CancellationToken;
@@ -105,6 +105,8 @@ pub struct Standing {
     pub keep: Keep,
     /// The pass that is on.
     pub pass: Option<JobId>,
+    /// Why that is held, where it is.
+    pub held_up: Option<String>,
     policy: Policy,
 }
 
@@ -114,7 +116,10 @@ impl Standing {
     pub fn of(state: &State, name: &str, keep: &Keep) -> Self {
         let is_open = |job: &JobId| state.job(*job).is_some_and(pentora_raft::state::Job::is_open);
         let pass = keep.running.map(|(_, job)| job).filter(is_open);
-        Self { name: name.to_owned(), keep: keep.clone(), pass, policy: policy_of(state, name) }
+        let is_held = |job: &JobId| state.job(*job).is_some_and(|job| job.status == JobStatus::Paused);
+        let why = |job| state.hold(job).map_or_else(|| "somebody paused it".to_owned(), str::to_owned);
+        let held_up = pass.filter(is_held).map(why);
+        Self { name: name.to_owned(), keep: keep.clone(), pass, held_up, policy: policy_of(state, name) }
     }
 
     /// How well its promise is held at a time. It reads the whole request: not under the log's lock.

@@ -23,6 +23,8 @@ use crate::member_address::MemberAddress;
 
 /// A gateway that says nothing for so long is lost: several of its words, and less than a lease holds.
 const SILENT_MAX: Duration = Duration::from_secs(2);
+/// How long a member may take to open a stream that it is connected for; one that is dialed first has the mesh's own limit.
+const OPEN_WITHIN: Duration = Duration::from_secs(2);
 /// How long a gateway gets for its first word: it may have to catch up first.
 const FIRST_WORD_WITHIN: Duration = Duration::from_secs(5);
 /// How long a member that was of no use is passed over while there are others.
@@ -171,7 +173,12 @@ impl Outside {
     }
 
     async fn begin(&self, peer: PeerId) -> Result<FrameStream, Left> {
-        let opened = self.mesh.open(peer, Class::View).await;
+        let opening = self.mesh.open(peer, Class::View);
+        let opened = if self.mesh.is_connected(peer) {
+            tokio::time::timeout(OPEN_WITHIN, opening).await.map_err(|_elapsed| Left::Lost("it is silent".into()))?
+        } else {
+            opening.await
+        };
         let mut stream = opened.map_err(|error| Left::Lost(error.to_string()))?;
         let hello = codec::encode(Kind::CallFrame, &ViewHello { applied: self.viewer.applied() });
         stream.send(hello.into()).await.map_err(left_by)?;

@@ -6,7 +6,9 @@
 //!
 //! A stale answer needs no leader: a member that is alive tells what it has, through this node as itself.
 //!
-//! Answers travel as they are made, so that a report or a job's events are as long as they are.
+//! A gateway that is silent is left for the next member (`forward/way.rs`). Answers travel as they are made, so that a report or a job's events are as long as they are.
+
+mod way;
 
 use std::time::Duration;
 
@@ -18,8 +20,10 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::StreamExt;
 use pentora_p2p::FrameStream;
-use pentora_raft::{Digest, NodeId};
+use pentora_raft::Digest;
 
+use self::way::Asked;
+pub(super) use self::way::Silent;
 use super::auth::bearer;
 use super::listeners::{Full, Listener, Listeners};
 use super::shares::{Patience, Share, Shares};
@@ -65,6 +69,8 @@ pub(super) struct Gateway {
     pub(super) places: Shares,
     /// Places among the streams, of all routes.
     pub(super) streams: Listeners,
+    /// Members that were silent lately, of all routes.
+    pub(super) silent: Silent,
     /// The largest body that is taken, in bytes.
     pub(super) body_max: usize,
 }
@@ -127,6 +133,11 @@ fn busy_with(share: usize, what: &str) -> ApiError {
 fn busy(most: usize, what: &str) -> ApiError {
     let detail = format!("this node only scans, and hands on at most {most} {what} at once");
     ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail).retry_after(1)
+}
+
+fn unreachable(why: &str) -> ApiError {
+    let detail = format!("this node only scans and hands requests to a member, which does not answer: {why}");
+    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "leader_unreachable", detail).retry_after(1)
 }
 
 /// Lets a request through that is about the node that is asked. Where that stands outside the log, it knows no token: a
@@ -221,39 +232,10 @@ impl Gateway {
         }
     }
 
-    /// Which member is asked: one that knows a leader, and where a stale answer will do, the one that this node is shown the log by,
-    /// or any that it is connected to. Where nobody leads, reads go on from what such a member has, as they do at that member.
-    async fn member_for(&self, is_read: bool, is_stale: bool) -> Result<NodeId, ApiError> {
-        let node = &self.node;
-        let alive = || node.raft.gateway().or_else(|| self.connected_member());
-        if is_stale && let Some(member) = alive() {
-            return Ok(member);
-        }
-        match node.proposer.way().await {
-            Ok(member) => Ok(member),
-            Err(refused) => is_read.then(alive).flatten().ok_or(refused.into()),
-        }
-    }
-
-    fn connected_member(&self) -> Option<NodeId> {
-        let mesh = self.node.mesh.as_ref()?;
-        let is_connected = |peer: &str| peer.parse().is_ok_and(|peer| mesh.is_connected(peer));
-        self.node.raft.read(|state| {
-            let mut members = state.nodes().filter(|(_, node)| node.may_vote() && is_connected(&node.info.peer));
-            members.next().map(|(id, _)| id)
-        })
-    }
-
     async fn hand_on(&self, request: Request) -> Result<Response, ApiError> {
         let node = &self.node;
-        let unreachable = |why: String| {
-            let detail = format!("this node only scans and hands requests to a member, which does not answer: {why}");
-            ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "leader_unreachable", detail).retry_after(1)
-        };
         let is_read = request.method().is_safe();
         let is_stale = is_read && freshness::asks_stale(request.uri().query());
-        let way = self.member_for(is_read, is_stale).await?;
-        let (calls, peer) = node.proposer.reach(way).map_err(unreachable)?;
         let whose = reader(&request);
         let (head, body) = request.into_parts();
         let body = axum::body::to_bytes(body, self.body_max).await;
@@ -271,8 +253,8 @@ impl Gateway {
             path: head.uri.path_and_query().map_or_else(String::new, ToString::to_string),
             headers: headers.chain([(FORWARDED_FROM.to_owned(), format!("{from} through {}", node.name))]).collect(),
         };
-        let answered = calls.api_stream(peer, call, &body, ANSWER_WITHIN).await;
-        let (ApiAnswer { status, headers, .. }, stream) = answered.map_err(|error| unreachable(error.to_string()))?;
+        let asked = Asked { call, body, is_read, is_stale };
+        let (ApiAnswer { status, headers, .. }, stream) = self.ask(&asked).await?;
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
         let mut response = (status, Body::from_stream(pieces(stream, place))).into_response();
         response.headers_mut().clear();

@@ -111,7 +111,7 @@ async fn hold(
 }
 
 fn document(standing: &Standing, now_ms: u64) -> KeepDocument {
-    let Standing { name, keep, pass, .. } = standing;
+    let Standing { name, keep, pass, held_up, .. } = standing;
     let fresh_ms = keep.spec.fresh_ms;
     let held = standing.held(now_ms);
     let oldest = held.oldest.map(|(slice, seen_ms)| KeepOldest {
@@ -124,10 +124,11 @@ fn document(standing: &Standing, now_ms: u64) -> KeepDocument {
     };
     KeepDocument {
         name: name.clone(),
-        status: match (keep.paused, &keep.refused) {
-            (true, _) => "paused".into(),
-            (false, Some(_)) => "refused".into(),
-            (false, None) => "active".into(),
+        status: match (keep.paused, &keep.refused, held_up) {
+            (true, ..) => "paused".into(),
+            (false, Some(_), _) => "refused".into(),
+            (false, None, Some(_)) => "held".into(),
+            (false, None, None) => "active".into(),
         },
         title: keep.spec.title.clone(),
         fresh_seconds: fresh_ms / 1_000,
@@ -147,6 +148,7 @@ fn document(standing: &Standing, now_ms: u64) -> KeepDocument {
         hosts_up: keep.slices.iter().fold(0, |sum: u64, slice| sum.saturating_add(slice.hosts_up)),
         open_ports: keep.slices.iter().fold(0, |sum: u64, slice| sum.saturating_add(slice.open_ports)),
         job_id: pass.map(|job| job.to_string()),
+        held: held_up.clone(),
         latest_jobs: keep.slices.iter().filter_map(|slice| slice.job).map(|job| job.to_string()).collect(),
         reason: keep.refused.as_ref().map(|(_, reason)| reason.clone()),
         created_at: rfc3339(keep.made_at_ms),

@@ -68,10 +68,14 @@ impl Route {
 
     /// Has a node that only scans ask a member: to carry the request out, or where it is the node's own, whether the token
     /// is known.
-    pub(super) fn handed_on(self, node: &Node, places: &Shares, streams: &Listeners) -> Self {
+    pub(super) fn handed_on(
+        self,
+        node: &Node,
+        (places, streams, silent): (&Shares, &Listeners, &forward::Silent),
+    ) -> Self {
         let body_max = if self.access == Access::Worker { register::REQUEST_BYTES_MAX } else { body::BODY_BYTES_MAX };
-        let (node, places, streams) = (Arc::clone(node), places.clone(), streams.clone());
-        let gateway = forward::Gateway { node, places, streams, body_max };
+        let (node, places, streams, silent) = (Arc::clone(node), places.clone(), streams.clone(), silent.clone());
+        let gateway = forward::Gateway { node, places, streams, silent, body_max };
         let handler: Box<dyn FnOnce(MethodFilter) -> MethodRouter<Node>> =
             match (self.access, self.streams, self.is_own) {
                 (Access::Open, _, _) | (_, true, _) => self.handler,

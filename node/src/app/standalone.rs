@@ -376,10 +376,13 @@ impl Station {
         let spec: ScanSpec = self.queue.spec(order).map_err(|error| error.to_string())?;
         let signed = order_of(&self.file.now(), &spec, wall_ms()).map_err(|error| error.to_string())?;
         self.begun.check(order, signed.as_ref(), wall_ms())?;
-        let policy = policy_of(rules, &order.author.who)?;
+        let (policy, file) = (policy_of(rules, &order.author.who)?, self.file.now());
         for targets in &spec.partitions {
             policy.check(targets).map_err(|error| error.to_string())?;
-            if let Some(closed) = policy.closed(targets, wall_ms()) {
+            if let Some(Err(error)) = file.scope().map(|scope| scope.check(targets)) {
+                return Err(format!("{} is outside worker.scope, which allows {}", error.outside, error.scope));
+            }
+            if let Some(closed) = policy.closed(targets, wall_ms()).or_else(|| file.closed(targets, wall_ms())) {
                 return Err(closed.to_string());
             }
         }

@@ -99,7 +99,12 @@ pub(super) async fn run(command: PlanCommand, context: &mut Context) -> Result<(
     };
     let window_seconds = window.as_secs_f64();
     let exact = workers_exact(targets, seconds_per_target, window_seconds, concurrency.unwrap_or(1));
-    let exact = exact.ok_or_else(|| Failure::new(ExitCode::Usage, "--window must be longer than nothing"))?;
+    let why = if window_seconds > 0.0 {
+        "these figures come to no number of workers: fewer targets, fewer seconds of each, or a longer window"
+    } else {
+        "--window must be longer than nothing"
+    };
+    let exact = exact.ok_or_else(|| Failure::new(ExitCode::Usage, why))?;
     let capacity = Capacity {
         workers: workers_of(exact),
         workers_exact: exact,

@@ -257,6 +257,9 @@ fn status_text(keep: &KeepDocument) -> String {
     if let Some(job) = &keep.job_id {
         text.push_str(&format!("Pass: {}\n", clean(job)));
     }
+    if let Some(why) = &keep.held {
+        text.push_str(&format!("Held: {}\n", clean(why)));
+    }
     if let Some(reason) = &keep.reason {
         text.push_str(&format!("Refused: {}\n", clean(reason)));
     }
@@ -301,6 +304,7 @@ mod tests {
             hosts_up: 1,
             open_ports: 2,
             job_id: Some("job-000009".into()),
+            held: None,
             latest_jobs: Vec::new(),
             reason: None,
             created_at: String::new(),
@@ -331,6 +335,8 @@ Pass: job-000009
         let text = status_text(&short);
         assert!(text.contains("Never seen: 5\nBudget: too small; a pass takes 3d 12h"), "{text}");
         assert!(text.ends_with("Refused: outside the scope\n"), "{text}");
+        let held = KeepDocument { status: "held".into(), held: Some("blackout `freeze`".into()), ..keep() };
+        assert!(status_text(&held).ends_with("Pass: job-000009\nHeld: blackout `freeze`\n"));
         let excluded =
             KeepDocument { targets: 256, targets_excluded: 6, targets_fresh: 200, fresh_share: 0.8, ..keep() };
         let told = "Fresh: 200 of 250 addresses (80%)\nExcluded: 6 of 256 addresses, which are not counted\n";

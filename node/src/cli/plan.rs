@@ -16,6 +16,9 @@ pub(super) fn plan(plan: &PlanDocument) -> String {
         plan.priority
     );
     text.push_str(&format!("Expected: {}, {}\n", packets(plan.packets), seconds(plan.seconds)));
+    if !plan.rests_on.is_empty() {
+        text.push_str(&format!("At most: {}\n", clean(&plan.rests_on.join("; "))));
+    }
     for (index, part) in plan.partitions.iter().enumerate() {
         text.push_str(&format!(
             "\nPartition {index}: {} ({})\n",
@@ -146,11 +149,13 @@ mod tests {
             priority: Priority::Normal,
             packets: Between { least: 3_072, most: 515_072 },
             seconds: None,
+            rests_on: vec!["what stays silent is asked once".into(), "up to 2 open ports of a host".into()],
             partitions: vec![part, nobody],
         };
         let expected = "\
 Plan: 512 targets, 1,000 ports of each, normal priority; nothing is sent
 Expected: 3,072 to 515,072 packets, time unknown: nobody may take it
+At most: what stays silent is asked once; up to 2 open ports of a host
 
 Partition 0: 256 targets (10.0.0.0/24)
   Needs: tag dmz

@@ -45,6 +45,11 @@ pub(super) trait RuleCli: Noun {
         Vec::new()
     }
 
+    /// The access tokens that a rule is for, by their names.
+    fn tokens(_request: &Self::Request) -> &[String] {
+        &[]
+    }
+
     /// What a rule says, a line each.
     fn lines(words: &Self::Words) -> Lines;
 }
@@ -74,6 +79,7 @@ where
         RuleCommand::Add(add) => {
             let (args, request) = R::request(add)?;
             write::<R>(&args, &request, context).await?;
+            warn_of_unknown(&args, R::tokens(&request), context).await;
             let remarks = tokio::task::spawn_blocking(move || R::remarks(&request)).await.unwrap_or_default();
             remarks.iter().for_each(|remark| context.warn(clean(remark)));
             Ok(())
@@ -154,6 +160,28 @@ async fn show<R: RuleCli>(args: &NameArgs, context: &mut Context) -> Result<(), 
     context.output.print(&args.form.text(&rule, || text(&rule, R::lines)))
 }
 
+/// Says which of the tokens that a rule is for there are none of: a slip in a name would leave the one free that was meant.
+async fn warn_of_unknown(args: &WriteArgs, tokens: &[String], context: &mut Context) {
+    if tokens.is_empty() {
+        return;
+    }
+    // Who may not list them has the rule all the same.
+    let Ok(session) = ApiSession::open(&args.node, context) else { return };
+    let Ok(known) = session.client.access_tokens().await else { return };
+    for token in unknown(tokens, known.iter().map(|token| token.name.as_str())) {
+        let token = clean(token);
+        context.warn(format_args!(
+            "no access token is called `{token}`: the rule is for nobody, unless one is made, or somebody signs in, by that name"
+        ));
+    }
+}
+
+/// Those of the names that are none of the known ones.
+fn unknown<'a>(names: &'a [String], known: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let known: Vec<&str> = known.collect();
+    names.iter().map(String::as_str).filter(|name| !known.contains(name)).collect()
+}
+
 /// Writes a rule and says that it holds.
 async fn write<N: Noun>(args: &WriteArgs, request: &N::Request, context: &mut Context) -> Result<(), Failure> {
     let session = ApiSession::open(&args.node, context)?;
@@ -179,8 +207,9 @@ fn text<W: Serialize>(rule: &RuleDocument<W>, lines: fn(&W) -> Lines) -> String 
     let by = if rule.by.is_empty() { "nobody named".to_owned() } else { rule.by.clone() };
     let from = if rule.from.is_empty() { String::new() } else { format!(" from {}", rule.from) };
     let head: Lines = vec![("Name", rule.name.clone())];
-    let tail: Lines =
-        vec![("Reason", listed(std::slice::from_ref(&rule.reason))), ("Written", format!("{} by {by}{from}", rule.at))];
+    // What is built in was written at no time.
+    let written = if rule.at.is_empty() { by } else { format!("{} by {by}{from}", rule.at) };
+    let tail: Lines = vec![("Reason", listed(std::slice::from_ref(&rule.reason))), ("Written", written)];
     let all = head.into_iter().chain(lines(&rule.words)).chain(tail);
     all.map(|(word, value)| format!("{:<10} {}\n", format!("{word}:"), clean(&value))).collect()
 }
@@ -197,6 +226,12 @@ pub(super) fn listed(words: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tokens_that_there_are_none_of_are_named() {
+        let asked = ["ci".to_owned(), "cl".to_owned()];
+        assert_eq!(unknown(&asked, ["admin", "ci"].into_iter()), ["cl"]);
+    }
 
     #[test]
     fn a_rule_is_told_line_by_line_with_who_wrote_it_and_nothing_reaches_the_terminal() {

@@ -70,6 +70,10 @@ impl RuleCli for Scopes {
         Ok((write, ScopeRequest { name, networks, tokens, effect, reason }))
     }
 
+    fn tokens(request: &ScopeRequest) -> &[String] {
+        &request.tokens
+    }
+
     fn lines(words: &ScopeWords) -> Lines {
         vec![("Networks", listed(&words.networks)), ("Effect", words.effect.clone()), ("Tokens", tokens(words))]
     }

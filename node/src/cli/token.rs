@@ -11,8 +11,8 @@ use super::secret_file::SecretFileArgs;
 use super::shown::ShownArgs;
 use super::table::{Column, Tabular, or_nothing};
 use crate::client::Client;
-use crate::config::parse_duration;
-use crate::document::{TokenDocument, TokenRequest};
+use crate::config::{DEFAULT_MESH_PORT, parse_duration};
+use crate::document::{NodeDocument, TokenDocument, TokenRequest};
 use crate::failure::Failure;
 
 /// What can be done with join tokens.
@@ -150,13 +150,22 @@ async fn create(args: CreateArgs, context: &mut Context) -> Result<(), Failure> 
     if !args.file.written(&token, lost)? {
         context.output.print(&format!("{token}\n"))?;
     }
+    // Whether it is told or not, the token is made.
+    let members = session.client.cluster().await.map(|cluster| cluster.nodes).unwrap_or_default();
     context.say(format_args!(
         "valid until {}; whoever holds it can join: hand it over in a file, then on the new node\n  \
-         pentora-node join --peer HOST:7400 --token-file FILE --name {}",
+         pentora-node join --peer {} --token-file FILE --name {}",
         clean(&created.expires_at),
+        clean(&peer_of(&members)),
         clean(&created.name)
     ));
     Ok(())
+}
+
+/// Where a new node finds the mesh: a member of it, or where none says where it is, how that is written.
+fn peer_of(nodes: &[NodeDocument]) -> String {
+    let member = nodes.iter().find(|node| node.role == "voter" && node.address.is_some());
+    member.and_then(|node| node.address.clone()).unwrap_or_else(|| format!("HOST:{DEFAULT_MESH_PORT}"))
 }
 
 #[cfg(test)]
@@ -168,6 +177,18 @@ mod tests {
     fn a_token_is_valid_for_longer_than_nothing() {
         assert_eq!(lifetime("1s"), Ok(std::time::Duration::from_secs(1)));
         assert!(lifetime("0s").unwrap_err().contains("no time") && lifetime("soon").is_err());
+    }
+
+    #[test]
+    fn whoever_joins_is_told_a_member_with_the_port_that_its_mesh_has() {
+        let node = |role: &str, address: Option<&str>| NodeDocument {
+            role: role.into(),
+            address: address.map(str::to_owned),
+            ..NodeDocument::default()
+        };
+        let nodes = [node("scanner", Some("10.0.0.9:1")), node("voter", None), node("voter", Some("10.0.0.1:17400"))];
+        assert_eq!(peer_of(&nodes), "10.0.0.1:17400");
+        assert_eq!(peer_of(&nodes[..2]), "HOST:7400");
     }
 
     #[test]

@@ -79,8 +79,22 @@ impl fmt::Display for ConfigIssue {
         if let Some(key) = &self.key {
             write!(f, "{key}: ")?;
         }
-        f.write_str(&self.message)
+        f.write_str(&cut(&self.message))
     }
+}
+
+/// The longest message that is told whole, in characters: a value that is in it may be as long as somebody likes.
+const MESSAGE_CHARS_MAX: usize = 600;
+
+/// A message with its middle left out where it is longer than anybody reads.
+fn cut(message: &str) -> String {
+    let characters = message.chars().count();
+    if characters <= MESSAGE_CHARS_MAX {
+        return message.to_owned();
+    }
+    let half = MESSAGE_CHARS_MAX / 2;
+    let head = message.chars().take(half);
+    head.chain(" [...] ".chars()).chain(message.chars().skip(characters - half)).collect()
 }
 
 /// Everything that is wrong, in the order of the file, then environment, then flags. Nothing was started.
@@ -97,5 +111,20 @@ impl ConfigError {
     pub fn new(mut issues: Vec<ConfigIssue>) -> Self {
         issues.sort_by(|a, b| a.origin.cmp(&b.origin));
         Self { issues }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_that_is_a_file_by_mistake_is_not_repeated_whole() {
+        let message = format!("`{}` is not a label", "é".repeat(100_000));
+        let issue = ConfigIssue { origin: Origin::Flag("--name".into()), key: Some("node.name".into()), message };
+        let told = issue.to_string();
+        assert!(
+            told.len() < 2_000 && told.starts_with("flag --name: node.name: `é") && told.ends_with("é` is not a label")
+        );
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pentora_raft::command::{Command, Completion, NewLease, NodeInfo, SpecRef, StoredChunk, Submission, UnitKey};
 use pentora_raft::network::memory::Network;
-use pentora_raft::state::{Counts, FIRST_NODE, JobLimits, Partition, Priority, Share};
+use pentora_raft::state::{Counts, FIRST_NODE, Share};
 use pentora_raft::store::Storage;
 use pentora_raft::{ClusterId, Config, Digest, Profile, Response};
 
@@ -27,16 +27,7 @@ async fn leader() -> Raft {
 
 /// A job of ten targets that the first node has a lease of.
 async fn leased(raft: &Raft) -> LeaseRef {
-    let submission = Submission {
-        spec: SpecRef::Inline(Vec::new()),
-        partitions: vec![Partition { target_count: 10, ..Partition::default() }],
-        priority: Priority::Normal,
-        limits: JobLimits { max_attempts: 3, ..JobLimits::default() },
-        via: FIRST_NODE,
-        idempotency_key: None,
-        title: String::new(),
-        finished: Vec::new(),
-    };
+    let submission = Submission::plain(SpecRef::Inline(Vec::new()), 10, FIRST_NODE);
     let submitted = raft.propose(Command::SubmitJob(Box::new(submission))).await.unwrap().response;
     let Response::Submitted { job, .. } = submitted else { panic!("{submitted:?}") };
     let unit = UnitKey { job, partition: 0, start: 0 };

@@ -292,7 +292,6 @@ mod tests {
     use pentora_raft::command::{
         Author, NewRule, Proposal, Rule, ScopeEffect, ScopeRule, Submission, When, WindowEffect, WindowRule,
     };
-    use pentora_raft::state::{JobLimits, Needs, Partition, Priority};
 
     use super::*;
 
@@ -312,16 +311,7 @@ mod tests {
     fn a_job_is_held_while_no_rule_allows_it_and_goes_on_when_one_does() {
         let mut state = State::default();
         let spec = ScanSpec { partitions: vec!["203.0.113.7".parse().unwrap()], ..ScanSpec::default() };
-        let submission = Submission {
-            spec: SpecRef::Inline(spec::encode(&spec)),
-            partitions: vec![Partition { target_count: 1, needs: Needs::default() }],
-            priority: Priority::Normal,
-            limits: JobLimits { max_attempts: 3, ..JobLimits::default() },
-            via: 1,
-            idempotency_key: None,
-            title: String::new(),
-            finished: Vec::new(),
-        };
+        let submission = Submission::plain(SpecRef::Inline(spec::encode(&spec)), 1, 1);
         let author = Author { who: "ci".into(), from: String::new() };
         apply(&mut state, JOB.0, Command::SubmitAs { submission: Box::new(submission), author });
         let look = |state: &State, at_ms| verdicts(state, [(JOB, &spec)].into_iter(), &BTreeMap::new(), at_ms);
@@ -349,16 +339,7 @@ mod tests {
     fn a_name_is_closed_where_its_address_is() {
         let mut state = State::default();
         let spec = ScanSpec { partitions: vec!["plant.example".parse().unwrap()], ..ScanSpec::default() };
-        let submission = Submission {
-            spec: SpecRef::Inline(spec::encode(&spec)),
-            partitions: vec![Partition { target_count: 1, needs: Needs::default() }],
-            priority: Priority::Normal,
-            limits: JobLimits { max_attempts: 3, ..JobLimits::default() },
-            via: 1,
-            idempotency_key: None,
-            title: String::new(),
-            finished: Vec::new(),
-        };
+        let submission = Submission::plain(SpecRef::Inline(spec::encode(&spec)), 1, 1);
         let author = Author { who: "ci".into(), from: String::new() };
         apply(&mut state, JOB.0, Command::SubmitAs { submission: Box::new(submission), author });
         let rule = Rule::Window(WindowRule {

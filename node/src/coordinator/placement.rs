@@ -4,7 +4,8 @@
 //! gets, has it room. The first that does not hold is the reason.
 
 use ipnet::IpNet;
-use pentora_raft::state::{Health, Needs, NodeRecord, NodeStatus, residency_in, signer_in};
+use pentora_raft::command::UnitKey;
+use pentora_raft::state::{Health, Needs, NodeRecord, NodeStatus, of_residency, residency_in, signer_in};
 use pentora_raft::{NodeId, State};
 
 use crate::results::choose::is_kept_in;
@@ -119,6 +120,20 @@ pub fn mismatch(node: &NodeRecord, site: Option<&str>, needs: &Needs) -> Option<
     })
 }
 
+/// Why a worker may not go on with a unit that it holds, or `None` where it may: its region, its site, its tags, what it reaches and
+/// whose orders it takes may be others than they were when it got it. A node that is not shown a job knows its residency alone.
+#[must_use]
+pub fn outgrown(state: &State, unit: &UnitKey, worker: NodeId) -> Option<String> {
+    let (record, site) = (state.node(worker)?, state.site_of(worker));
+    let Some(job) = state.job(unit.job) else {
+        let residency = state.residency(unit.job)?;
+        let needs = Needs { required_tags: vec![of_residency(residency)], ..Needs::default() };
+        return mismatch(record, site, &needs);
+    };
+    let needs = &job.partitions.get(usize::try_from(unit.partition).ok()?)?.needs;
+    mismatch(record, site, needs).or_else(|| untrusted(state.signers(worker), needs))
+}
+
 /// Why no node gets work whose results nobody would keep: they stay in a region where no member does.
 #[must_use]
 pub fn unkept(state: &State, needs: &Needs) -> Option<String> {
@@ -146,8 +161,9 @@ pub fn reaches(access: Option<&[IpNet]>, net: &IpNet) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pentora_raft::command::NodeInfo;
-    use pentora_raft::state::{of_residency, of_signer};
+    use pentora_raft::command::{Command, NodeInfo, PolicyChange, Proposal, SpecRef, Submission};
+    use pentora_raft::state::{FIRST_NODE, Partition, of_signer};
+    use pentora_raft::{ClusterId, Digest, JobId};
 
     fn node(info: NodeInfo) -> NodeRecord {
         NodeRecord {
@@ -191,6 +207,50 @@ mod tests {
         assert!(untrusted(Some(&signers), &signed("b")).unwrap().ends_with("signed by b"));
         assert!(untrusted(Some(&signers), &Needs::default()).unwrap().contains("nobody signed"));
         assert!(untrusted(Some(&[]), &signed("a")).is_some());
+    }
+
+    #[test]
+    fn a_worker_may_not_go_on_once_its_region_its_tags_or_its_networks_are_others() {
+        let mut state = State::default();
+        let mut index = 0;
+        let mut apply = |state: &mut State, command| {
+            index += 1;
+            state.apply(index, &Proposal { at_ms: index, command });
+            index
+        };
+        let info = NodeInfo {
+            name: "a".into(),
+            peer: "a".into(),
+            region: Some("eu".into()),
+            tags: vec!["dmz".into()],
+            ..NodeInfo::default()
+        };
+        apply(&mut state, Command::Begin { cluster: ClusterId::default(), info, admin_token: Digest::of(&[]) });
+        let needs = Needs {
+            networks: vec!["10.77.0.0/16".parse().unwrap()],
+            required_tags: vec!["dmz".into(), of_residency("eu")],
+            ..Needs::default()
+        };
+        let partitions = vec![Partition { target_count: 9, needs }];
+        let submission = Submission { partitions, ..Submission::plain(SpecRef::Inline(Vec::new()), 9, 1) };
+        let job = JobId(apply(&mut state, Command::SubmitJob(Box::new(submission))));
+        let unit = UnitKey { job, partition: 0, start: 0 };
+        let mut becomes = |change: PolicyChange| {
+            apply(&mut state, Command::SetPolicy { node: FIRST_NODE, change: Box::new(change) });
+            outgrown(&state, &unit, FIRST_NODE)
+        };
+        assert_eq!(becomes(PolicyChange::default()), None);
+        let region = |region: &str| PolicyChange { region: Some(region.into()), ..PolicyChange::default() };
+        let left = becomes(region("us")).unwrap();
+        assert_eq!(left, "it is in region us, and the results stay in eu");
+        assert_eq!(becomes(region("eu")), None, "it is back");
+        let tags = |tag: &str| PolicyChange { tags: Some(vec![tag.into()]), ..PolicyChange::default() };
+        assert_eq!(becomes(tags("other")).unwrap(), "it has no tag `dmz`");
+        assert_eq!(becomes(tags("dmz")), None);
+        let networks = vec!["10.99.0.0/16".parse().unwrap()];
+        let networks = becomes(PolicyChange { networks: Some(networks), ..PolicyChange::default() });
+        assert_eq!(networks.unwrap(), "it does not reach 10.77.0.0/16");
+        assert_eq!(outgrown(&State::default(), &unit, FIRST_NODE), None, "nothing is known");
     }
 
     #[test]

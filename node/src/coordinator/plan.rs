@@ -8,6 +8,7 @@
 //! last of all (`ranges`). A job with a limit per network is given out one unit at a time and worker: two units of one
 //! worker could be in the same network at once, each with its own share.
 
+mod lately;
 mod queue;
 mod ranges;
 mod score;
@@ -19,6 +20,7 @@ use pentora_raft::command::{NewLease, UnitKey};
 use pentora_raft::state::{Job, Needs, NodeRecord, Partition, Priority, Settings, Share};
 use pentora_raft::{JobId, NodeId, State};
 
+pub use lately::Lately;
 pub use queue::{Served, served};
 pub use score::Turns;
 
@@ -59,6 +61,8 @@ pub struct View<'a> {
     pub ports: &'a BTreeMap<JobId, u64>,
     /// Who got a unit when.
     pub turns: &'a Turns,
+    /// What jobs had.
+    pub lately: &'a Lately,
     /// What networks may get, from all jobs together.
     pub budgets: &'a Budgets,
     /// How work is shared out.
@@ -143,7 +147,7 @@ pub fn plan(view: &View<'_>) -> Vec<NewLease> {
     if planner.workers.iter().all(|worker| worker.leases >= worker.rooms.0) {
         return Vec::new();
     }
-    let mut queue = Queue::new(view.state, view.now_ms);
+    let mut queue = Queue::new(view.state, view.lately, view.now_ms);
     planner.share_out(queue.jobs());
     let mut works: BTreeMap<JobId, Work<'_>> = BTreeMap::new();
     let mut grants = Vec::new();

@@ -23,7 +23,7 @@ pub struct KeepRequest {
 pub struct KeepDocument {
     /// What it is called.
     pub name: String,
-    /// `active`, `paused`, or `refused` where its last pass could not begin.
+    /// `active`, `paused`, `held` while the pass that is on is, or `refused` where its last pass could not begin.
     pub status: String,
     /// One line: what is scanned.
     pub title: String,
@@ -45,7 +45,7 @@ pub struct KeepDocument {
     /// What was seen longest ago of what was seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oldest: Option<KeepOldest>,
-    /// Seconds of a pass over everything, by what was measured; absent before there is anything.
+    /// Seconds of a pass over everything, by what was measured, without the time for which passes are held; absent before there is anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pass_seconds: Option<f64>,
     /// The budget at which a pass takes as long as is promised; absent before anything is measured.
@@ -67,6 +67,9 @@ pub struct KeepDocument {
     /// The job of the pass that is on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job_id: Option<String>,
+    /// Why that pass is held, as by a window or because somebody paused its job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<String>,
     /// The jobs whose results are those of the addresses, the latest pass of each slice.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub latest_jobs: Vec<String>,

@@ -12,7 +12,7 @@ use super::foreign;
 pub struct Between<T> {
     /// Where nobody answers.
     pub least: T,
-    /// Where everybody does.
+    /// Where everybody does, or what is plausible of it.
     pub most: T,
 }
 
@@ -28,10 +28,13 @@ pub struct PlanDocument {
     /// Its class.
     #[schema(schema_with = foreign::priority)]
     pub priority: Priority,
-    /// Packets before any is sent again.
+    /// All packets that it sends to its targets.
     pub packets: Between<u64>,
     /// Seconds at what each node's engine is taken to be good for; absent where a part has no node.
     pub seconds: Option<Between<f64>>,
+    /// What the most of both rests on, as sentences.
+    #[serde(default)]
+    pub rests_on: Vec<String>,
     /// The parts.
     pub partitions: Vec<PlanPart>,
 }
@@ -49,7 +52,7 @@ pub struct PlanPart {
     pub eligible: Vec<String>,
     /// Every other node, with its reason.
     pub refused: Vec<PlanRefusal>,
-    /// Packets before any is sent again.
+    /// All packets that it sends to its targets.
     pub packets: Between<u64>,
     /// Seconds, from when a node has room; absent where no node may take it.
     pub seconds: Option<Between<f64>>,

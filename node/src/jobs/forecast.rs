@@ -1,10 +1,13 @@
 //! What a request would become: its parts, who may take each, and what it would send and take. Nothing is sent or kept.
 
+mod packets;
+
 use pentora_raft::state::{NodeRecord, Partition, Settings, residency_in, signer_in};
 use pentora_raft::{NodeId, State};
 use pentora_scanner::spec::{EngineChoice, ScanSpec, Timing};
 use pentora_scanner::target::TargetSet;
 
+use self::packets::Basis;
 use super::Prepared;
 use super::split::as_asked;
 use crate::coordinator::explain::{self, Placed};
@@ -29,13 +32,14 @@ pub fn forecast(prepared: &Prepared, state: &State, settings: &Settings, now_ms:
     let priority = prepared.request.priority;
     let placed = |partition: &Partition| explain::placed(state, &partition.needs, priority, settings, now_ms);
     let placed: Vec<Placed> = prepared.partitions.iter().map(placed).collect();
+    let basis = Basis::of(spec, state);
     let parts: Vec<PlanPart> = prepared
         .partitions
         .iter()
         .zip(&spec.partitions)
         .zip(&placed)
         .map(|((partition, targets), placed)| {
-            part_of(spec, prepared.request.workers, partition, targets, state, placed)
+            part_of((spec, &basis), prepared.request.workers, partition, targets, state, placed)
         })
         .collect();
     let packets = parts.iter().fold(Between { least: 0u64, most: 0u64 }, |sum, part| Between {
@@ -58,12 +62,13 @@ pub fn forecast(prepared: &Prepared, state: &State, settings: &Settings, now_ms:
         priority,
         packets,
         seconds,
+        rests_on: basis.words(),
         partitions: parts,
     }
 }
 
 fn part_of(
-    spec: &ScanSpec,
+    (spec, basis): (&ScanSpec, &Basis),
     workers: Option<u32>,
     partition: &Partition,
     targets: &TargetSet,
@@ -71,12 +76,7 @@ fn part_of(
     placed: &Placed,
 ) -> PlanPart {
     let count = partition.target_count;
-    let (ports, looks) = (u64::from(spec.ports.count()), spec.discovery.len() as u64);
-    // With discovery, a target may answer the first look and get its ports alone, and a silent one of the node's own link gets that look
-    // alone; without it, each gets every port.
-    let least = count.saturating_mul(if looks > 0 { 1 } else { ports });
-    let most = count.saturating_mul(ports.saturating_add(looks));
-    let packets = Between { least, most };
+    let packets = basis.packets(spec, count);
     // Whoever has no room now will have some: the job waits for that in the queue.
     let who = if placed.eligible.is_empty() { &placed.busy } else { &placed.eligible };
     let mut rates: Vec<f64> = who.iter().filter_map(|id| state.node(*id)).map(|node| pps_of(node, spec)).collect();
@@ -86,7 +86,8 @@ fn part_of(
     let budget = spec.budget_pps().map_or(able, |pps| able.min(pps as f64));
     let nodes = rates.len().max(1) as f64;
     let time = |packets: u64, waits: f64| sending(packets as f64 / nodes, budget / nodes, spec) + waits;
-    let seconds = (budget > 0.0).then(|| Between { least: time(least, WAITS_LEAST), most: time(most, WAITS_MOST) });
+    let seconds = (budget > 0.0)
+        .then(|| Between { least: time(packets.least, WAITS_LEAST), most: time(packets.most, WAITS_MOST) });
     let name = |id: NodeId| state.node(id).map_or_else(|| format!("node {id}"), NodeRecord::worker_id);
     let asked = as_asked(targets, &partition.needs);
     // Of networks that are wider than what is asked for, what a node does not reach of that is told.

@@ -4,7 +4,7 @@ use pentora_raft::command::{
     NewLease, NewRule, NewToken, NodeInfo, NodeRole, Rule, SiteRule, UnitKey, When, WindowEffect, WindowRule,
 };
 use pentora_raft::network::memory::Network;
-use pentora_raft::state::{FIRST_NODE, Priority, Share};
+use pentora_raft::state::{FIRST_NODE, Share};
 use pentora_raft::store::Storage;
 use pentora_raft::{ClusterId, Config, Profile, TokenId};
 
@@ -203,16 +203,7 @@ async fn a_plan_accepts_what_waits_for_room_in_the_queue() {
     let log = Log::start().await;
     let propose = |command| log.proposer.propose(command);
     propose(Command::WorkerBack { node: FIRST_NODE }).await.unwrap();
-    let submission = Submission {
-        spec: SpecRef::Inline(Vec::new()),
-        partitions: vec![Partition { target_count: 10, ..Partition::default() }],
-        priority: Priority::Normal,
-        limits: JobLimits { max_attempts: 3, ..JobLimits::default() },
-        via: FIRST_NODE,
-        idempotency_key: None,
-        title: String::new(),
-        finished: Vec::new(),
-    };
+    let submission = Submission::plain(SpecRef::Inline(Vec::new()), 10, FIRST_NODE);
     let submitted = propose(Command::SubmitJob(Box::new(submission))).await.unwrap().response;
     let Response::Submitted { job, .. } = submitted else { panic!("{submitted:?}") };
     let unit = UnitKey { job, partition: 0, start: 0 };
@@ -237,7 +228,8 @@ async fn no_fewer_packets_are_forecast_than_a_scan_may_do_with() {
         let prepared = prepare(asked, Author::default(), &log.raft).unwrap();
         let plan = log.raft.read(|state| forecast(&prepared, state, &settings, 0));
         let looks = if discovery { 6 } else { 0 };
-        assert_eq!((plan.packets.least, plan.packets.most), (least, 8 * (looks + 2)), "{plan:?}");
+        assert_eq!(plan.packets.least, least, "{plan:?}");
+        assert!(plan.packets.most >= 8 * (looks + 2) * 4 && plan.rests_on.len() == 2, "{plan:?}");
     }
     log.raft.shutdown().await;
 }

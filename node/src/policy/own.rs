@@ -174,6 +174,12 @@ pub fn check_window(text: &str) -> Result<(), String> {
     window_of(text, false).map(drop)
 }
 
+/// Whether a text is meant as an instant, and not as days or hours: it begins with a year.
+fn is_date(text: &str) -> bool {
+    let year = text.as_bytes().iter().take_while(|byte| byte.is_ascii_digit()).count();
+    year >= 4 && text.as_bytes().get(year) == Some(&b'-')
+}
+
 /// Reads `[CIDR ...] [DAYS] HOURS ZONE`, or `[CIDR ...] FROM UNTIL [ZONE]`.
 fn window_of(text: &str, blackout: bool) -> Result<Window, String> {
     let network = |word: &&str| word.parse::<IpNet>().or_else(|_| word.parse::<IpAddr>().map(IpNet::from)).ok();
@@ -199,11 +205,13 @@ fn window_of(text: &str, blackout: bool) -> Result<Window, String> {
     let when = match *words.as_slice() {
         [first, second] => match hours::hours_of(first) {
             Ok(hours) => weekly(None, hours, second),
-            Err(_) => once(first, second, None),
+            Err(_) if is_date(first) => once(first, second, None),
+            Err(why) => Err(why),
         },
         [first, second, zone] => match hours::hours_of(second) {
             Ok(hours) => weekly(Some(first), hours, zone),
-            Err(_) => once(first, second, Some(zone)),
+            Err(_) if is_date(first) || is_date(second) => once(first, second, Some(zone)),
+            Err(why) => Err(why),
         },
         _ => Err("write it as `mon-fri 22:00-06:00 Europe/Berlin`, with networks in front where it is for some alone, or as \
                   `2026-12-20T00:00 2027-01-05T00:00 Europe/Berlin`"
@@ -244,6 +252,9 @@ mod tests {
             ("someday 22:00-06:00 UTC", "is no day"),
             ("2027-01-05T00:00:00Z 2026-12-20T00:00:00Z", "ends after it begins"),
             ("10.1.0.0/99 22:00-06:00 UTC", "10.1.0.0/99"),
+            ("mon 25:00-06:00 Europe/Berlin", "hours: `25:00-06:00`"),
+            ("25:00-06:00 Europe/Berlin", "hours: `25:00-06:00`"),
+            ("2027-13-05T00:00 2027-12-20T00:00 UTC", "is no instant"),
         ] {
             let error = check_window(bad).unwrap_err();
             assert!(error.contains(part), "{bad}: {error}");

@@ -326,6 +326,14 @@ impl Calls {
         tokio::time::timeout(after, getting).await.unwrap_or(Err(CallError::TimedOut { after }))
     }
 
+    /// A stream for [`Self::api_stream`], of its own and not a pooled one: it is held for as long as whoever asked reads.
+    ///
+    /// # Errors
+    /// [`OpenError`]; the other side has taken nothing then.
+    pub async fn open_api(&self, peer: PeerId) -> Result<FrameStream, OpenError> {
+        self.mesh.open(peer, Class::Admin).await
+    }
+
     /// Has the other side carry out a request of its API, and answers with its head and the stream that brings the body
     /// by [`next_part`]. `after` is for the head.
     ///
@@ -333,14 +341,12 @@ impl Calls {
     /// [`CallError`].
     pub async fn api_stream(
         &self,
-        peer: PeerId,
+        mut stream: FrameStream,
         call: ApiCall,
         body: &Bytes,
         after: Duration,
     ) -> Result<(ApiAnswer, FrameStream), CallError> {
         let asking = async {
-            // Of its own, not a pooled one: it is held for as long as whoever asked reads.
-            let mut stream = self.mesh.open(peer, Class::Admin).await?;
             stream.send(encode(&Request::ApiStream(Box::new((call, body.len() as u64))))).await?;
             send_parts(&mut stream, body).await?;
             match receive(&mut stream).await? {

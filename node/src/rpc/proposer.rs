@@ -143,7 +143,7 @@ impl Proposer {
     }
 
     /// Waits until another node than `way` is the one to ask. Cancel-safe.
-    async fn succeeded(&self, way: NodeId) {
+    pub async fn succeeded(&self, way: NodeId) {
         while self.raft.way().is_none_or(|now| now == way) {
             self.raft.status_changed(LOOK_AGAIN).await;
         }

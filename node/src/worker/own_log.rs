@@ -1,14 +1,16 @@
-//! Stops units that are over by this node's own copy of the log: cancelled, held, or taken back. None sends more than its share there.
+//! Stops units that are over by this node's own copy of the log: cancelled, held, taken back, or for others than this node has become.
+//! None sends more than its share there.
 //!
 //! The leader says so too, over the work session; a worker whose session is slow or broken learns it here.
 
 use std::sync::Arc;
 
-use pentora_raft::State;
 use pentora_raft::command::LeaseRef;
+use pentora_raft::{NodeId, State};
 use tokio_util::sync::CancellationToken;
 
 use super::Context;
+use crate::coordinator::placement;
 
 /// Looks after every entry that is applied, until `stop`.
 pub(super) async fn keep(context: Arc<Context>, stop: CancellationToken) {
@@ -23,7 +25,9 @@ pub(super) async fn keep(context: Arc<Context>, stop: CancellationToken) {
         let running = context.units.running();
         let (over, shares) = context.raft.read(|state| {
             context.units.forget_all_but(|lease| lease.epoch > index || stands(state, lease));
-            (over(state, index, &running), shares(state, &running))
+            let mut over = over(state, index, &running);
+            over.extend(running.iter().filter(|lease| is_outgrown(state, lease, context.node)));
+            (over, shares(state, &running))
         });
         context.units.revoke(&over);
         shares.iter().for_each(|(lease, rate_pps)| context.units.limit(lease, *rate_pps));
@@ -32,6 +36,15 @@ pub(super) async fn keep(context: Arc<Context>, stop: CancellationToken) {
 
 fn stands(state: &State, lease: &LeaseRef) -> bool {
     state.lease(&lease.unit).is_some_and(|standing| standing.epoch == lease.epoch)
+}
+
+/// Whether a unit is not for this node any more, as the log has it now. The leader takes its lease back.
+pub(super) fn is_outgrown(state: &State, lease: &LeaseRef, own: NodeId) -> bool {
+    let why = placement::outgrown(state, &lease.unit, own);
+    if let Some(why) = &why {
+        tracing::info!(job = %lease.unit.job, start = lease.unit.start, why, "a unit ends: it is not for this node any more");
+    }
+    why.is_some()
 }
 
 /// The shares of those of the leases that stand and have one.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use futures::future::{BoxFuture, FutureExt, OptionFuture};
 use pentora_raft::command::{Command, Completion, UnitKey};
 use pentora_raft::state::{Measures, Remarks};
-use pentora_raft::{Response, kill_point};
+use pentora_raft::{Response, State, kill_point};
 use pentora_scanner::finding::TcpScan;
 use pentora_scanner::recall::Recapture;
 use pentora_scanner::report::Origin;
@@ -22,6 +22,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::Context;
+use super::own_log;
 use super::permits;
 use super::shares;
 use super::unit_fault::{Fault, UnitError, fault_of};
@@ -391,8 +392,9 @@ async fn begin(
         context.units.limit(&begun.reference, budget_pps);
     }
     loop {
-        if begun.early.is_cancelled() {
-            // Rules or hours have changed while it waited for the engine: nothing of it was sent.
+        let outgrown = |state: &State| own_log::is_outgrown(state, &begun.reference, context.node);
+        if begun.early.is_cancelled() || context.raft.read(outgrown) {
+            // Rules, hours or this node's own place have changed while it waited for the engine: nothing of it was sent.
             hand_back(context, begun).await;
             return Err(ScanError::Cancelled.into());
         }

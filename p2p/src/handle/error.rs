@@ -40,7 +40,7 @@ pub enum OpenError {
         reason: String,
     },
     /// The peer is not a member here, or we are not one there.
-    #[error("a {class} stream with {peer} is not allowed: the other side is not a member according to {refused_by}")]
+    #[error("no {class} stream with {peer} is allowed: the other side is not a member according to {refused_by}")]
     NotAllowed {
         /// The peer.
         peer: PeerId,
@@ -60,7 +60,7 @@ pub enum OpenError {
         protocol: String,
     },
     /// No answer came in time.
-    #[error("peer {peer} did not open a {class} stream within {after:?}")]
+    #[error("peer {peer} opened no {class} stream within {after:?}")]
     TimedOut {
         /// The peer.
         peer: PeerId,

@@ -28,6 +28,23 @@ pub struct Submission {
     pub finished: Vec<Finished>,
 }
 
+impl Submission {
+    /// So many targets that any node may scan, of normal priority, tried three times; the rest is to be said by whoever knows more.
+    #[must_use]
+    pub fn plain(spec: SpecRef, target_count: u64, via: NodeId) -> Self {
+        Self {
+            spec,
+            partitions: vec![Partition { target_count, ..Partition::default() }],
+            priority: Priority::Normal,
+            limits: JobLimits { max_attempts: 3, ..JobLimits::default() },
+            via,
+            idempotency_key: None,
+            title: String::new(),
+            finished: Vec::new(),
+        }
+    }
+}
+
 /// A unit that an earlier run of a job has finished. Its chunk is durable on its holders.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finished {

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::schedules::{REQUEST_BYTES_MAX, is_schedule_name};
 use super::{JobStatus, State};
 use crate::command::{Refusal, Response, Submission};
+use crate::event::EventKind;
 use crate::id::JobId;
+use crate::version::SECOND;
 
 /// How many standing scans there may be. Ours: each has a row with its slices.
 pub const KEEPS_MAX: usize = 64;
@@ -62,7 +64,7 @@ pub struct Slice {
     pub seen_ms: Option<u64>,
     /// How many of its addresses that pass did not get to.
     pub unseen: u64,
-    /// How long that pass took, in milliseconds.
+    /// How long that pass took, in milliseconds, without the time for which it was held.
     pub took_ms: u64,
     /// Hosts that answered.
     pub hosts_up: u64,
@@ -183,6 +185,8 @@ impl State {
         if ended.as_ref().is_some_and(super::Job::is_open) {
             return Err(Refusal::NotDue { name: name.into() });
         }
+        // An older release counts a hold as time that the pass took, and the same on every replica.
+        let held_ms = if self.log_version() >= SECOND { self.held_ms(job, now_ms) } else { 0 };
         let not_probed = self.job_remarks(job).map_or(0, super::Remarks::not_probed_total);
         let Some(keep) = self.keeps.get_mut(&name.to_owned()) else { return Ok(Response::Done) };
         keep.running = None;
@@ -200,7 +204,7 @@ impl State {
         *known = Slice {
             seen_ms: Some(began_ms),
             unseen: seen.dead.saturating_add(not_probed),
-            took_ms: now_ms.saturating_sub(began_ms),
+            took_ms: now_ms.saturating_sub(began_ms).saturating_sub(held_ms),
             hosts_up: counts.0,
             open_ports: counts.1,
             changed_ms: if changed { Some(now_ms) } else { before.changed_ms },
@@ -214,6 +218,23 @@ impl State {
             self.delete_job(former)?;
         }
         Ok(Response::Done)
+    }
+
+    /// For how long a job was held after it began, as far as its history says, in milliseconds.
+    fn held_ms(&self, job: JobId, now_ms: u64) -> u64 {
+        let began_ms = self.job(job).and_then(|job| job.started_at_ms).unwrap_or(now_ms);
+        let (mut held_ms, mut since) = (0u64, None);
+        for (_, event) in self.job_events(job, 0) {
+            let at_ms = event.at_ms.max(began_ms);
+            match event.what {
+                EventKind::Paused { .. } => _ = since.get_or_insert(at_ms),
+                EventKind::Resumed => {
+                    held_ms = held_ms.saturating_add(at_ms.saturating_sub(since.take().unwrap_or(at_ms)));
+                }
+                _ => {}
+            }
+        }
+        held_ms.saturating_add(now_ms.saturating_sub(since.unwrap_or(now_ms)))
     }
 
     /// Notes why a pass could not begin.

@@ -5,6 +5,7 @@ use crate::command::sample_test::{limits, submission};
 use crate::command::{Command, Completion};
 use crate::state::cases_test::Log;
 use crate::state::{Counts, Remarks};
+use crate::version::FIRST;
 
 fn spec() -> KeepSpec {
     KeepSpec { request: vec![1], title: "t".into(), fresh_ms: FRESH_MS_MIN, rate_pps: 9, slices: vec![20, 20] }
@@ -85,6 +86,29 @@ fn a_later_pass_replaces_the_one_before_and_says_whether_something_changed() {
         }
         assert!(log.state.job(job).is_some());
         before = Some(job);
+    }
+}
+
+#[test]
+fn a_pass_takes_as_long_as_it_went_on_and_not_as_long_as_it_was_held() {
+    for version in [FIRST, SECOND] {
+        let mut log = log();
+        log.checked(Command::RaiseLog { version });
+        let job = started(&mut log, 0);
+        let lease = log.grant(job, 0..20, 1, None).unwrap();
+        log.at_ms += 400;
+        log.checked(Command::HoldJob { job, hold: Some("a blackout".into()) });
+        log.checked(Command::Release { leases: vec![lease] });
+        log.at_ms += 25_000;
+        log.checked(Command::HoldJob { job, hold: None });
+        log.checked(Command::PauseJob { job, paused: true, reason: "a person".into() });
+        log.at_ms += 3_000;
+        log.checked(Command::PauseJob { job, paused: false, reason: String::new() });
+        scan(&mut log, job, 0, Remarks::default());
+        assert_eq!(log.checked(end(job)), Response::Done);
+        // Replicas of a release that counted holds count as that one does.
+        let took_ms = if version == FIRST { 29_400 } else { 1_400 };
+        assert_eq!(slice(&log, 0).took_ms, took_ms);
     }
 }
 

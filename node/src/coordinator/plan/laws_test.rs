@@ -1,6 +1,6 @@
 //! What holds of every plan, over random clusters and queues.
 
-use pentora_raft::command::{Command, LeaseRef};
+use pentora_raft::command::{Command, LeaseRef, NodeInfo};
 use pentora_raft::state::{Backoff, Preference};
 use proptest::prelude::*;
 
@@ -192,7 +192,7 @@ proptest! {
             model.push(Modelled { class, came_ms, had_out: out > 0, out });
         }
         let now_ms = world.now_ms.max(world.index) + later_ms;
-        let mut queue = Queue::new(&world.state, now_ms);
+        let mut queue = Queue::new(&world.state, &Lately::default(), now_ms);
         let weight = [8u64, 4, 2, 1];
         for _ in 0..units {
             let rank = |job: &Modelled| {
@@ -209,10 +209,105 @@ proptest! {
     }
 }
 
+/// What a model of the queue knows of a job: who asked, and what it had in each second from the first on.
+#[derive(Debug)]
+struct Shared {
+    maker: usize,
+    job: JobId,
+    had: Vec<u64>,
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
+
+    /// Against the slow and obvious: who asked shares what there is with the others, and each of their jobs shares that. What one had
+    /// more than another of its kind over a stretch is bounded by a unit and by what of one fades meanwhile.
+    #[test]
+    fn who_asked_shares_with_others_who_did_and_their_jobs_share_that(
+        jobs in prop::collection::vec(0usize..3, 2..9),
+        seconds in 5u64..30,
+        room in 1u32..4,
+        late in 0u64..300,
+    ) {
+        const SECONDS: u64 = 1_500;
+        let mut world = World::new(&["a"]);
+        let info = world.state.node(1).unwrap().info.clone();
+        world.apply(Command::UpdateNode { node: 1, info: NodeInfo { max_concurrent_scans: room, ..info } });
+        let (mut shared, mut out) = (Vec::<Shared>::new(), BTreeMap::<LeaseRef, u64>::new());
+        for second in 0..SECONDS {
+            world.now_ms = world.now_ms.max(world.index) + 1_000;
+            if second == 0 || second == late {
+                // The last one comes late: what the others had before is not made up for.
+                let first = if second == 0 { 0 } else { jobs.len() - 1 };
+                let until = if second == late { jobs.len() } else { jobs.len() - 1 };
+                for maker in &jobs[first..until] {
+                    let job = world.submit_as(&format!("m{maker}"), 1_000_000);
+                    shared.push(Shared { maker: *maker, job, had: vec![0; usize::try_from(second).unwrap()] });
+                }
+            }
+            let over: Vec<LeaseRef> = out.iter().filter(|(_, ends)| **ends <= second).map(|(lease, _)| *lease).collect();
+            for lease in over {
+                out.remove(&lease);
+                world.complete(lease);
+            }
+            world.lately.look(&world.state, world.now_ms);
+            let grants = world.plan(1.0);
+            for lease in world.grant(grants) {
+                out.insert(lease, second + seconds);
+            }
+            prop_assert_eq!(out.len(), (room as usize).min(2 * shared.len()), "whoever has room gets work");
+            for of in &mut shared {
+                of.had.push(out.keys().filter(|lease| lease.unit.job == of.job).count() as u64);
+            }
+        }
+        // The longest unit, once at either end of the stretch and once more for what fades of it.
+        let since = usize::try_from(late).unwrap();
+        let bound = 30 * (2 + (SECONDS - late) / 300);
+        let of_job = |of: &Shared| of.had[since..].iter().sum::<u64>();
+        let mut makers: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
+        shared.iter().for_each(|of| makers.entry(of.maker).or_default().push(of_job(of)));
+        let even = |had: &[u64]| had.iter().max().unwrap() - had.iter().min().unwrap() <= bound;
+        // One job has two units of one worker at most.
+        let of_makers: Vec<u64> = makers.values().map(|had| had.iter().sum()).collect();
+        let is_bound = makers.values().any(|had| had.len() * 2 < room as usize);
+        prop_assert!(is_bound || even(&of_makers), "{:?} of {:?}", of_makers, shared.iter().map(|of| (of.maker, of_job(of))).collect::<Vec<_>>());
+        for had in makers.values() {
+            prop_assert!(even(had), "{:?}", had);
+        }
+    }
+}
+
+#[test]
+fn who_comes_while_another_has_everything_has_half_of_it_from_then_on_and_no_job_waits_for_its_age() {
+    let mut world = World::new(&["a"]);
+    let info = world.state.node(1).unwrap().info.clone();
+    world.apply(Command::UpdateNode { node: 1, info: NodeInfo { max_concurrent_scans: 4, ..info } });
+    let mut jobs: Vec<JobId> = (0..12).map(|_| world.submit_as("a", 1_000_000)).collect();
+    let mut had: BTreeMap<JobId, u64> = BTreeMap::new();
+    for round in 0..60 {
+        if round == 12 {
+            assert!(jobs.iter().all(|job| had.get(job).is_some_and(|units| (3..=5).contains(units))), "{had:?}");
+            jobs.push(world.submit_as("b", 1_000_000));
+            had.clear();
+        }
+        world.now_ms = world.now_ms.max(world.index) + 10_000;
+        let leases: Vec<LeaseRef> =
+            world.state.leases().map(|(unit, lease)| LeaseRef { unit, epoch: lease.epoch }).collect();
+        world.lately.look(&world.state, world.now_ms);
+        leases.into_iter().for_each(|lease| world.complete(lease));
+        let grants = world.plan(1.0);
+        grants.iter().for_each(|grant| *had.entry(grant.unit.job).or_default() += 1);
+        world.grant(grants);
+    }
+    let of_b = had.remove(jobs.last().unwrap()).unwrap();
+    let of_a: Vec<u64> = had.values().copied().collect();
+    assert!((90..=102).contains(&of_b), "{of_b} of 192 units");
+    assert!(of_a.len() == 12 && of_a.iter().all(|units| (6..=10).contains(units)), "{of_a:?}");
+}
+
 /// A state with so many workers and so many jobs that wait, made by commands alone.
 fn large(workers: u64, jobs: u64) -> State {
-    use pentora_raft::command::{NewToken, NodeInfo, NodeRole, Proposal, SpecRef, Submission};
-    use pentora_raft::state::JobLimits;
+    use pentora_raft::command::{NewToken, NodeRole, Proposal, SpecRef, Submission};
     use pentora_raft::{ClusterId, Digest, TokenId};
     let mut state = State::default();
     let mut index = 0;
@@ -242,14 +337,9 @@ fn large(workers: u64, jobs: u64) -> State {
         let tags = if number % 3 == 0 { vec![format!("t{}", number % 7)] } else { Vec::new() };
         let needs = Needs { required_tags: tags, ..Needs::default() };
         apply(Command::SubmitJob(Box::new(Submission {
-            spec: SpecRef::Inline(Vec::new()),
             partitions: vec![Partition { target_count: 256, needs }],
             priority: Priority::ALL[usize::try_from(number % 4).unwrap()],
-            limits: JobLimits { max_attempts: 3, ..JobLimits::default() },
-            via: 1,
-            idempotency_key: None,
-            title: String::new(),
-            finished: Vec::new(),
+            ..Submission::plain(SpecRef::Inline(Vec::new()), 256, 1)
         })));
     }
     state
@@ -260,12 +350,13 @@ fn large(workers: u64, jobs: u64) -> State {
 fn ten_thousand_jobs_and_a_thousand_workers_are_planned_in_one_round() {
     let state = large(1_000, 10_000);
     let rates = state.nodes().map(|(id, _)| (id, super::tests::rates_of(100.0))).collect();
-    let (ports, turns, settings) = (BTreeMap::new(), Turns::default(), Settings::default());
+    let (ports, turns, lately, settings) = (BTreeMap::new(), Turns::default(), Lately::default(), Settings::default());
     let view = View {
         state: &state,
         rates: &rates,
         ports: &ports,
         turns: &turns,
+        lately: &lately,
         budgets: &Budgets::default(),
         settings: &settings,
         paced_unit_seconds: UNIT_SECONDS,

@@ -1,8 +1,10 @@
 //! Holds the planner to its promises over a state built by commands alone.
 
 use super::*;
-use pentora_raft::command::{Command, Completion, LeaseRef, NodeInfo, Proposal, SpecRef, StoredChunk, Submission};
-use pentora_raft::state::{Backoff, Counts, JobLimits, Preference};
+use pentora_raft::command::{
+    Author, Command, Completion, LeaseRef, NodeInfo, Proposal, SpecRef, StoredChunk, Submission,
+};
+use pentora_raft::state::{Backoff, Counts, Preference};
 use pentora_raft::{ClusterId, Digest, Refusal, Response, TokenId};
 
 pub(super) struct World {
@@ -10,6 +12,7 @@ pub(super) struct World {
     pub(super) index: u64,
     pub(super) settings: Settings,
     pub(super) turns: Turns,
+    pub(super) lately: Lately,
     pub(super) budgets: Budgets,
     pub(super) now_ms: u64,
 }
@@ -17,8 +20,8 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(workers: &[&str]) -> Self {
         let settings = Settings { backoff: Backoff::None, max_load_thousandths: 1_000, ..Settings::default() };
-        let (state, turns, budgets) = (State::default(), Turns::default(), Budgets::default());
-        let mut world = Self { state, index: 0, settings, turns, budgets, now_ms: 0 };
+        let (state, turns, lately, budgets) = Default::default();
+        let mut world = Self { state, index: 0, settings, turns, lately, budgets, now_ms: 0 };
         let node_info = |name: &str| NodeInfo {
             name: name.into(),
             peer: name.into(),
@@ -59,17 +62,19 @@ impl World {
         response
     }
 
+    /// A job that somebody asked for.
+    pub(super) fn submit_as(&mut self, who: &str, target_count: u64) -> JobId {
+        let author = Author { who: who.into(), from: String::new() };
+        let submission = Box::new(Submission::plain(SpecRef::Inline(Vec::new()), target_count, 1));
+        match self.apply(Command::SubmitAs { submission, author }) {
+            Response::Submitted { job, .. } => job,
+            other => panic!("{other:?}"),
+        }
+    }
+
     pub(super) fn submit(&mut self, target_count: u64, change: impl FnOnce(&mut Submission)) -> JobId {
-        let mut submission = Submission {
-            spec: SpecRef::Inline(Vec::new()),
-            partitions: vec![Partition { target_count, needs: Needs::default() }],
-            priority: Priority::Normal,
-            limits: JobLimits { max_attempts: 5, ..JobLimits::default() },
-            via: 1,
-            idempotency_key: None,
-            title: String::new(),
-            finished: Vec::new(),
-        };
+        let mut submission = Submission::plain(SpecRef::Inline(Vec::new()), target_count, 1);
+        submission.limits.max_attempts = 5;
         change(&mut submission);
         match self.apply(Command::SubmitJob(Box::new(submission))) {
             Response::Submitted { job, .. } => job,
@@ -89,6 +94,7 @@ impl World {
             rates,
             ports: &ports,
             turns: &self.turns,
+            lately: &self.lately,
             budgets: &self.budgets,
             settings: &self.settings,
             paced_unit_seconds: UNIT_SECONDS,
@@ -122,6 +128,7 @@ impl World {
             Response::Granted { leases } => {
                 assert_eq!(leases.len(), asked, "the state machine refuses nothing that was planned on its own state");
                 leases.iter().for_each(|(_, lease)| self.turns.note(lease.node));
+                self.lately.note(&self.state, leases.iter().map(|(unit, _)| unit.job));
                 leases.into_iter().map(|(unit, lease)| LeaseRef { unit, epoch: lease.epoch }).collect()
             }
             other => panic!("{other:?}"),
@@ -651,19 +658,13 @@ fn a_round_over_many_jobs_and_workers_gives_each_worker_its_unit_in_the_order_of
     apply(&mut world, Command::SetSettings { settings: Box::new(deep) });
     for number in 0..jobs {
         let submission = Submission {
-            spec: SpecRef::Inline(Vec::new()),
-            partitions: vec![Partition { target_count: 100_000, needs: Needs::default() }],
             priority: Priority::ALL[number % Priority::ALL.len()],
-            limits: JobLimits { max_attempts: 5, ..JobLimits::default() },
-            via: 1,
-            idempotency_key: None,
-            title: String::new(),
-            finished: Vec::new(),
+            ..Submission::plain(SpecRef::Inline(Vec::new()), 100_000, 1)
         };
         let response = apply(&mut world, Command::SubmitJob(Box::new(submission)));
         assert!(matches!(response, Response::Submitted { .. }), "{response:?}");
     }
-    let mut times = Vec::new();
+    let (mut times, mut looks) = (Vec::new(), Vec::new());
     let mut granted = 0;
     for _ in 0..ROUNDS {
         let begun = std::time::Instant::now();
@@ -677,12 +678,18 @@ fn a_round_over_many_jobs_and_workers_gives_each_worker_its_unit_in_the_order_of
         for grant in &grants {
             world.turns.note(grant.node);
         }
+        let begun = std::time::Instant::now();
+        world.lately.note(&world.state, grants.iter().map(|grant| grant.unit.job));
+        world.lately.look(&world.state, world.index);
+        looks.push(begun.elapsed());
         apply(&mut world, Command::Grant { grants });
     }
     times.sort();
+    looks.sort();
     println!(
-        "{jobs} jobs, {workers} workers: round p50 {:?}, max {:?}, {granted} units",
+        "{jobs} jobs, {workers} workers: round p50 {:?}, max {:?}, and {:?} to look at what each had, {granted} units",
         times[ROUNDS / 2],
-        times[ROUNDS - 1]
+        times[ROUNDS - 1],
+        looks[ROUNDS - 1]
     );
 }

@@ -13,8 +13,8 @@ use pentora_scanner::vuln::store::Row;
 
 use super::FeedKind;
 use super::bundle::{BundleWriter, Heading};
-use crate::durable_file;
 use super::sorted::SortedRows;
+use crate::durable_file;
 
 /// The largest bundle, in bytes: what a node takes and a chunk can be.
 const BUNDLE_BYTES_MAX: usize = 64 << 20;

@@ -93,6 +93,8 @@ pub struct StoppedHost {
     pub open: u64,
     /// Those of them that stayed silent.
     pub silent: u64,
+    /// Probes that it had been sent at its last answer: it was asked no more ports in time.
+    pub probes: u64,
 }
 
 /// What asking again has shown: sums over units, added up in any order.
@@ -246,12 +248,15 @@ impl Recapture {
         let (mut low, mut point, mut high) = (0.0, 0.0, 0.0);
         for host in hosts {
             let open = host.open as f64;
-            let all = of_all(host.ports, host.known, host.open);
+            // What was out when it stopped was asked in time or was not.
+            let most_asked = host.probes.clamp(host.known, host.ports.max(host.known));
+            let fewest = of_all(host.ports, most_asked, host.open);
+            let likely = f64::midpoint(fewest.point, of_all(host.ports, host.known, host.open).point);
             // Behind its silence no more can be than is silent, nor than the path is likely to have lost.
             let lost = rounded((behind(open, 1.0 - loss.clamp(0.0, 1.0)) - open).ceil()).min(host.silent);
             let most = of_all(host.ports, host.known, host.open.saturating_add(lost)).high;
-            low += (all.low - open).max(0.0);
-            point += (all.point - open).max(0.0);
+            low += (fewest.low - open).max(0.0);
+            point += (likely - open).max(0.0);
             high += (most - open).max(0.0);
         }
         self.set(Sum::HiddenLow, rounded((low * PARTS).floor()));
@@ -335,6 +340,12 @@ impl Recapture {
         let recall = Recall { low: low * probed, point: point * probed, high: high * probed };
         let (silent, asked_again, turned_up) = (self.silent(), self.asked(), self.turned_up());
         Some((recall, MeasuredRecall { low: recall.low, high: recall.high, silent, asked_again, turned_up }))
+    }
+
+    /// Whether hosts have stopped answering that may hide open ports.
+    #[must_use]
+    pub(crate) fn has_hidden(&self) -> bool {
+        self.get(Sum::HiddenHigh) > 0
     }
 
     /// Open ports of hosts that have stopped answering, of which nothing is known.

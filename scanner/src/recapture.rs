@@ -110,7 +110,7 @@ impl Stage {
         if let Some(recall) = recapture.as_ref().and_then(Recapture::recall) {
             let is_heard =
                 !self.has_asked || recapture.is_none_or(|recapture| recapture.asked() > 0 || recapture.silent() == 0);
-            let is_measured = recapture.is_some_and(|recapture| recapture.turned_up() > 0);
+            let is_measured = recapture.is_some_and(|recapture| recapture.turned_up() > 0 || recapture.has_hidden());
             let point = match (is_heard, is_measured) {
                 // Where not even known answers came, the model that expected them is no guess at all.
                 (false, _) => f64::midpoint(recall.low, recall.high),

@@ -451,7 +451,7 @@ mod tests {
     #[test]
     fn what_targets_hide_that_stopped_answering_lowers_what_was_found_once() {
         let (job, one) = (JobId(8), Found { targets: 1, open: 50, hosts: 1 });
-        let hides = StoppedHost { ports: 4_000, known: 1_000, open: 50, silent: 0 };
+        let hides = StoppedHost { ports: 4_000, known: 1_000, open: 50, silent: 0, probes: 0 };
         let unit = Recapture::of_unit(one, &[Sample::default(); 3], 0).with_stopped(&[hides], 0.0);
         let remarks = state::Remarks { not_probed: [(NotProbed::Stopped.code(), 1)].into(), ..Default::default() };
         let state = measured(job, [1; 3], Some((&Measures { sums: unit.sums().collect() }, &remarks)));

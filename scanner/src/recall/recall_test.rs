@@ -62,7 +62,7 @@ fn answers_that_are_lost_again_count_for_more() {
 fn what_a_host_hides_that_stopped_answering_is_missing() {
     let one = Found { targets: 1, open: 55, hosts: 1 };
     // 55 of 203 open ports were found when 8,000 of 30,000 had been asked.
-    let host = StoppedHost { ports: 30_000, known: 8_000, open: 55, silent: 500 };
+    let host = StoppedHost { ports: 30_000, known: 8_000, open: 55, silent: 500, probes: 8_000 };
     let unit = Recapture::of_unit(one, &[Sample::default(); 3], 0).with_stopped(&[host], 0.0);
     let recall = unit.recall().unwrap();
     assert!(recall.low < 55.0 / 203.0 && 55.0 / 203.0 < recall.high && recall.high < 0.4, "{recall:?}");
@@ -78,7 +78,7 @@ fn what_a_host_hides_that_stopped_answering_is_missing() {
     let (_, told) = unit.measured(1, 1.0).unwrap();
     assert!(told.to_string().ends_with("by the share of open ports of hosts that stopped answering"), "{told}");
     // One that was hardly asked may have anything.
-    let early = StoppedHost { ports: 30_000, known: 20, open: 1, silent: 0 };
+    let early = StoppedHost { ports: 30_000, known: 20, open: 1, silent: 0, probes: 25 };
     let recall = Recapture::of_unit(Found { open: 1, ..one }, &[Sample::default(); 3], 0).with_stopped(&[early], 0.0);
     assert!(recall.recall().unwrap().low < 0.001);
 }

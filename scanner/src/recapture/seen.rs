@@ -43,9 +43,11 @@ pub(super) struct Host {
     /// Ports that have answered for themselves, with their draws: those with the lowest, ascending; port 0 is none.
     answered: [(u16, u16); CONTROLS_MAX],
     pub(super) is_middlebox: bool,
-    /// Ports of which something is known, and whether it has stopped answering.
+    /// Ports of which something is known, those of them that are silent, and whether it has stopped answering.
     known: u32,
     silent: u32,
+    /// Probes that it had been sent at its last answer, once it has stopped answering.
+    probes: u32,
     has_stopped: bool,
 }
 
@@ -70,6 +72,7 @@ impl Seen {
                     is_middlebox: false,
                     known: 0,
                     silent: 0,
+                    probes: 0,
                     has_stopped: false,
                 })
             };
@@ -91,7 +94,7 @@ impl Seen {
                     host
                 }
                 Observation::Middlebox => Host { is_middlebox: true, ..host(&mut self.hosts) },
-                Observation::Stopped { .. } => Host { has_stopped: true, ..host(&mut self.hosts) },
+                Observation::Stopped { probes } => Host { probes, has_stopped: true, ..host(&mut self.hosts) },
                 // Who does not answer any more cannot be asked again.
                 Observation::Ports { ref ports, state: PortState::Filtered, reason }
                     if self.has_stopped(target_index) =>
@@ -122,6 +125,7 @@ impl Seen {
             known: host.known.into(),
             open: host.open.into(),
             silent: host.silent.into(),
+            probes: host.probes.into(),
         })
     }
 
@@ -281,7 +285,10 @@ mod tests {
             finding(2, port(80, PortState::Closed)),
             finding(2, silent("22,23", Reason::NoResponse)),
         ]);
-        assert_eq!(seen.stopped(3000).collect::<Vec<_>>(), [StoppedHost { ports: 3000, known: 5, open: 1, silent: 2 }]);
+        assert_eq!(
+            seen.stopped(3000).collect::<Vec<_>>(),
+            [StoppedHost { ports: 3000, known: 5, open: 1, silent: 2, probes: 9 }]
+        );
         assert_eq!((seen.silent_count(), seen.take_silent().len(), seen.controls().len()), (2, 2, 1));
     }
 

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::host::ScannedHost;
 pub use self::identity::{HostName, Identity, Mac, NameSource};
-pub use self::not_probed::{NotProbed, NotProbedCounts};
+pub use self::not_probed::{NotProbed, NotProbedCounts, was_or_were};
 pub use self::printable::{
     BANNER_BYTES_MAX, Banner, Printable, is_hidden, plain_text, plain_text_of, printable_banner,
 };

@@ -26,8 +26,11 @@ const SAYS_LITTLE: f64 = 0.5;
 const PARTS: f64 = 1000.0;
 /// Figures that are kept for each kind of silence.
 const FIGURES: usize = 6;
+/// Where the figures of kinds begin, and where they end.
+const KINDS_FROM: usize = 9;
+const KINDS_UNTIL: usize = KINDS_FROM + FIGURES * Kind::ALL.len();
 /// Figures that are kept in all.
-const SUMS: usize = 9 + FIGURES * Kind::ALL.len();
+const SUMS: usize = KINDS_UNTIL + 3;
 /// The spread of a unit whose parts are heard differently: so much that the samples of all units together say nothing.
 const SPREAD_APART: u64 = 1 << 60;
 /// A part is heard worse when even the best that chance leaves for it is so much below the others.
@@ -77,6 +80,21 @@ pub struct Found {
     pub open: u64,
     /// Hosts that have one.
     pub hosts: u64,
+}
+
+/// A host that has stopped answering in mid-scan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StoppedHost {
+    /// Ports that it had to be asked.
+    pub ports: u64,
+    /// Those that it was asked in time, drawn at random as the order of ports is.
+    pub known: u64,
+    /// Those of them that are open.
+    pub open: u64,
+    /// Those of them that stayed silent.
+    pub silent: u64,
+    /// Probes that it had been sent at its last answer: it was asked no more ports in time.
+    pub probes: u64,
 }
 
 /// What asking again has shown: sums over units, added up in any order.
@@ -132,6 +150,9 @@ impl fmt::Display for MeasuredRecall {
         let Self { low, high, silent, asked_again, turned_up } = *self;
         // Neither end is told nearer to the other than it is.
         let (low, high) = ((low * DIGITS).floor() / DIGITS, (high * DIGITS).ceil() / DIGITS);
+        if silent == 0 && low < high {
+            return write!(f, "recall {low:.4}-{high:.4} by the share of open ports of hosts that stopped answering");
+        }
         if silent == 0 {
             return write!(f, "recall {high:.4} measured (nothing stayed silent)");
         }
@@ -161,7 +182,13 @@ enum Sum {
     Missed,
     Below,
     Above,
+    /// Open ports that hosts which have stopped answering hide, in thousandths: at least, likely and at most.
+    HiddenLow = 27,
+    Hidden,
+    HiddenHigh,
 }
+
+const _: () = assert!(KINDS_UNTIL == Sum::HiddenLow as usize, "they are kept behind those of the kinds");
 
 impl Recapture {
     /// What a unit has shown: what it had found, the samples by [`Kind`], and how many open ports were found by asking
@@ -212,6 +239,30 @@ impl Recapture {
         unit.set(Sum::Below, rounded((below * PARTS).ceil()));
         unit.set(Sum::Above, rounded((above * PARTS).ceil()));
         unit
+    }
+
+    /// Takes in hosts that cannot be asked again, as they have stopped answering: their own share of open ports tells what the ports
+    /// hide that they were not asked. On a path that loses `loss` of what is asked once, open ports may be behind their silence as well.
+    #[must_use]
+    pub fn with_stopped(mut self, hosts: &[StoppedHost], loss: f64) -> Self {
+        let (mut low, mut point, mut high) = (0.0, 0.0, 0.0);
+        for host in hosts {
+            let open = host.open as f64;
+            // What was out when it stopped was asked in time or was not.
+            let most_asked = host.probes.clamp(host.known, host.ports.max(host.known));
+            let fewest = of_all(host.ports, most_asked, host.open);
+            let likely = f64::midpoint(fewest.point, of_all(host.ports, host.known, host.open).point);
+            // Behind its silence no more can be than is silent, nor than the path is likely to have lost.
+            let lost = rounded((behind(open, 1.0 - loss.clamp(0.0, 1.0)) - open).ceil()).min(host.silent);
+            let most = of_all(host.ports, host.known, host.open.saturating_add(lost)).high;
+            low += (fewest.low - open).max(0.0);
+            point += (likely - open).max(0.0);
+            high += (most - open).max(0.0);
+        }
+        self.set(Sum::HiddenLow, rounded((low * PARTS).floor()));
+        self.set(Sum::Hidden, rounded(point * PARTS));
+        self.set(Sum::HiddenHigh, rounded((high * PARTS).ceil()));
+        self
     }
 
     /// The sums by their numbers, for whoever keeps them; those that are 0 are left out.
@@ -274,11 +325,12 @@ impl Recapture {
             return None;
         }
         let (own, pooled) = (self.own(), self.pooled());
-        let of = |missed: f64| found / (before + missed.max(turned_up));
+        let hidden = self.hidden();
+        let of = |missed: f64, hidden: f64| found / (before + missed.max(turned_up) + hidden);
         // Both hold; the narrower end of each counts.
         let (fewest, most) = (own.low.max(pooled.low), own.high.min(pooled.high));
-        let (low, high) = (of(most.max(fewest)), of(fewest));
-        Some(Recall { low, point: of(own.point).clamp(low, high), high })
+        let (low, high) = (of(most.max(fewest), hidden.high), of(fewest, hidden.low));
+        Some(Recall { low, point: of(own.point, hidden.point).clamp(low, high), high })
     }
 
     /// What reports show of it, where it says something of `targets`, of which the share `probed` could be asked.
@@ -288,6 +340,19 @@ impl Recapture {
         let recall = Recall { low: low * probed, point: point * probed, high: high * probed };
         let (silent, asked_again, turned_up) = (self.silent(), self.asked(), self.turned_up());
         Some((recall, MeasuredRecall { low: recall.low, high: recall.high, silent, asked_again, turned_up }))
+    }
+
+    /// Whether hosts have stopped answering that may hide open ports.
+    #[must_use]
+    pub(crate) fn has_hidden(&self) -> bool {
+        self.get(Sum::HiddenHigh) > 0
+    }
+
+    /// Open ports of hosts that have stopped answering, of which nothing is known.
+    fn hidden(&self) -> Bounded {
+        let kept = |sum: Sum| self.get(sum) as f64 / PARTS;
+        let (low, point) = (kept(Sum::HiddenLow), kept(Sum::Hidden));
+        Bounded { low, point, high: kept(Sum::HiddenHigh).max(low) }
     }
 
     /// Missed open ports, as the units say of themselves.
@@ -330,12 +395,12 @@ impl Recapture {
     }
 
     fn kind(&self, kind: Kind) -> [u64; FIGURES] {
-        let first = SUMS - FIGURES * (Kind::ALL.len() - kind as usize);
+        let first = KINDS_FROM + FIGURES * kind as usize;
         self.sums.get(first..first + FIGURES).and_then(|sums| sums.try_into().ok()).unwrap_or_default()
     }
 
     fn set_kind(&mut self, kind: Kind, to: [u64; FIGURES]) {
-        let first = SUMS - FIGURES * (Kind::ALL.len() - kind as usize);
+        let first = KINDS_FROM + FIGURES * kind as usize;
         self.sums.iter_mut().skip(first).zip(to).for_each(|(place, sum)| *place = sum);
     }
 }

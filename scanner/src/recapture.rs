@@ -35,7 +35,7 @@ use crate::finding::Finding;
 use crate::gate::{Gate, Stage as Step, Verdict};
 use crate::plan::Plan;
 use crate::port::PortSet;
-use crate::recall::{Kind, Recapture, Sample};
+use crate::recall::{Kind, Recapture, Sample, StoppedHost};
 use crate::spec::Profile;
 use crate::target::Target;
 use crate::unit::{FINDINGS_QUEUE, ScanError, UnitOutcome, UnitScan, UnitTask};
@@ -110,7 +110,7 @@ impl Stage {
         if let Some(recall) = recapture.as_ref().and_then(Recapture::recall) {
             let is_heard =
                 !self.has_asked || recapture.is_none_or(|recapture| recapture.asked() > 0 || recapture.silent() == 0);
-            let is_measured = recapture.is_some_and(|recapture| recapture.turned_up() > 0);
+            let is_measured = recapture.is_some_and(|recapture| recapture.turned_up() > 0 || recapture.has_hidden());
             let point = match (is_heard, is_measured) {
                 // Where not even known answers came, the model that expected them is no guess at all.
                 (false, _) => f64::midpoint(recall.low, recall.high),
@@ -150,9 +150,12 @@ impl Stage {
         let mut work = Work::new(self, outcome);
         let targets = self.task.range.end - self.task.range.start;
         let found = self.seen.found(targets);
+        let (ports, loss) = (self.plan.port_count(), outcome.progress.estimates.loss);
+        let stopped: Vec<StoppedHost> = self.seen.stopped(ports).collect();
         let measured = |work: &Work| {
             let parts = judged_apart(&work.samples, &work.by_part);
-            Recapture::of_parts(found, &work.samples, &parts, work.answers.turned_up())
+            let recapture = Recapture::of_parts(found, &work.samples, &parts, work.answers.turned_up());
+            recapture.with_stopped(&stopped, loss)
         };
         let Some(first) = work.effort.first_round(&work.samples) else {
             let is_told = outcome.progress.tally.probes_sent >= rounds::PROBES_MIN;

@@ -33,12 +33,13 @@ pub use self::meta::ReportMeta;
 pub use self::once::Once;
 pub use self::read::{LINE_BYTES_MAX, read_json_line, read_json_lines};
 pub use self::sarif::Sarif;
-pub use self::summary::{SeverityCounts, Summary, was_or_were};
+pub use self::summary::{SeverityCounts, Summary};
 pub use self::table::Table;
 pub use self::vex::Vex;
 pub use self::xml::Xml;
 use crate::finding::HostRecord;
 pub use crate::finding::TcpScan;
+pub use crate::finding::was_or_were;
 
 /// Renders a report to some output: `begin` once, `host` for each host, `finish` once.
 pub trait Writer {

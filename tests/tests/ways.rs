@@ -1,5 +1,7 @@
-//! A way that is lost in the middle of a scan: what lies behind a gateway that has died was not probed, with any engine.
+//! What is lost in the middle of a scan, with any engine: what lies behind a gateway that has died was not probed, and of a host that
+//! bans the scanner the rest is not known.
 
+use std::net::TcpListener;
 use std::time::Duration;
 
 use pentora_tests::command_line::pentora;
@@ -52,6 +54,40 @@ fn what_lies_behind_a_gateway_that_dies_is_not_probed_and_none_of_its_ports_filt
         assert_eq!(summary["targets_scanned"], whole.len(), "{engine}: {summary}");
         assert_eq!(summary["not_probed"]["gateway-silent"], 32 - whole.len(), "{engine}: {summary}");
         assert!(!cut.is_empty() && cut.iter().all(|host| count(host, Some("filtered")) == 0), "{engine}: {cut:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_a_host_hides_that_bans_the_scanner_is_partial_and_lowers_the_recall() -> anyhow::Result<()> {
+    let open: Vec<u16> = (100..12_000).step_by(100).collect();
+    for engine in ["connect", "raw"] {
+        let Some(course) = Course::start(Duration::ZERO)? else { return Ok(()) };
+        let listen = |port: &u16| TcpListener::bind((course.far().address(), *port));
+        let _listening = course.far().within(|| Ok(open.iter().map(listen).collect::<Result<Vec<_>, _>>()?))?;
+        course.far().namespace().nft(
+            "table ip ban { chain in { type filter hook input priority 0; ip protocol != tcp accept; \
+             limit rate 1/hour burst 4000 packets accept; drop; } }",
+        )?;
+        let home = tempfile::tempdir()?;
+        let target = course.far().address().to_string();
+        let words = ["scan", &target, "--local", "--engine", engine, "--ports", "1-12000", "--rate", "2000"];
+        let words = [&words[..], &["--no-discovery", "--no-services", "-o", "json"]].concat();
+        let ran = pentora(course.scanner(), home.path(), &[], &words)?;
+        assert_eq!(ran.code, 6, "{engine}: {}", ran.stderr);
+        let report: Value = serde_json::from_str(&ran.stdout)?;
+        let (summary, host) = (&report["summary"], &report["hosts"][0]);
+        assert!(host["stopped_after_probes"].is_u64(), "{engine}: {host}");
+        let found = host["ports"].as_array().into_iter().flatten().filter(|port| port["state"] == "open").count();
+        let truth = found as f64 / open.len() as f64;
+        let figure = |key: &Value| key.as_f64().unwrap_or(-1.0);
+        let (measured, recall) = (&summary["recall_measured"], figure(&summary["recall_estimate"]));
+        let (low, high) = (figure(&measured["low"]), figure(&measured["high"]));
+        assert!(truth < 0.7 && low <= truth && truth <= high && high < 1.0, "{engine}: {truth} of {summary}");
+        assert!(low <= recall && recall <= high, "{engine}: {summary}");
+        assert_eq!(summary["partial"], true, "{engine}: {summary}");
+        assert_eq!(summary["not_probed"]["stopped-answering"], 1, "{engine}: {summary}");
+        assert!(summary["notes"].to_string().contains("1 of 1 target stopped answering"), "{engine}: {summary}");
     }
     Ok(())
 }

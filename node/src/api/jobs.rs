@@ -12,7 +12,6 @@ use pentora_raft::state::{Job, JobStatus};
 use pentora_raft::{JobId, NodeId, Refusal, state};
 use pentora_scanner::finding::{NotProbed, NotProbedCounts};
 use pentora_scanner::recall::{Recall, Recapture};
-use pentora_scanner::report::was_or_were;
 
 use super::auth::HandedOnBy;
 use super::knowledge::Knowledge;
@@ -143,8 +142,9 @@ fn document_of(state: &pentora_raft::State, id: JobId, job: &Job, soft: &SoftSta
     let mut not_probed = unreached;
     not_probed.add(NotProbed::GivenUp, job.dead);
     let targets_scanned = job.done.saturating_sub(unreached.total());
-    // An open port of a target that nobody has probed was not found.
-    let probed = if total == 0 { 0.0 } else { targets_scanned as f64 / total as f64 };
+    // An open port of a target that nobody has probed was not found. What one that stopped answering hides is reckoned in already.
+    let reached = targets_scanned.saturating_add(unreached.of(NotProbed::Stopped));
+    let probed = if total == 0 { 0.0 } else { reached as f64 / total as f64 };
     let measured = state.job_measures(id).and_then(|measures| {
         let sums = measures.sums.iter().map(|(code, sum)| (*code, *sum));
         Recapture::from_sums(sums).measured(job.done, probed)
@@ -226,13 +226,9 @@ fn reason_of(job: &Job, not_probed: &NotProbedCounts) -> Option<String> {
     if not_probed.is_empty() || job.dead == not_probed.total() {
         return job.reason.clone();
     }
-    let (missed, targets) = (not_probed.total(), job.targets());
-    let of = if targets == 1 { "target" } else { "targets" };
-    let told = format!("{missed} of {targets} {of} {} not probed: {not_probed}", was_or_were(missed, targets));
-    match &job.reason {
-        Some(reason) if job.dead > 0 => Some(format!("{told}; {reason}")),
-        _ => Some(told),
-    }
+    let told = not_probed.sentence(job.targets(), &job.targets().to_string());
+    let given_up = job.reason.as_ref().filter(|_| job.dead > 0);
+    Some(given_up.map_or(told.clone(), |reason| format!("{told}; {reason}")))
 }
 
 /// What holds a job up that is not over: policy, a user's word, workers that are set aside, or that there is none for a part of it.
@@ -347,7 +343,7 @@ mod tests {
     };
     use pentora_raft::state::{Counts, JobLimits, Measures, Partition, Priority, Share};
     use pentora_raft::{ClusterId, Digest, State, TokenId};
-    use pentora_scanner::recall::{Found, Sample};
+    use pentora_scanner::recall::{Found, Sample, StoppedHost};
 
     fn node_info(name: &str) -> NodeInfo {
         NodeInfo { name: name.into(), peer: name.into(), ..NodeInfo::default() }
@@ -359,7 +355,7 @@ mod tests {
     }
 
     /// The same, each of whose parts has measured this.
-    fn measured(job: JobId, shares: [u64; 3], measures: Option<&Measures>) -> State {
+    fn measured(job: JobId, shares: [u64; 3], measures: Option<(&Measures, &state::Remarks)>) -> State {
         let secret = Digest::of(b"s");
         let token = NewToken {
             token: TokenId([1; 8]),
@@ -399,10 +395,10 @@ mod tests {
         let mut rest = vec![Command::SubmitJob(Box::new(submission)), Command::Grant { grants }];
         match measures {
             None => rest.push(Command::Complete { completions }),
-            Some(measures) => rest.extend(completions.into_iter().map(|completion| Command::CompleteMeasured {
+            Some((sums, said)) => rest.extend(completions.into_iter().map(|completion| Command::CompleteMeasured {
                 completion: Box::new(completion),
-                remarks: state::Remarks::default(),
-                measures: measures.clone(),
+                remarks: said.clone(),
+                measures: sums.clone(),
             })),
         }
         let mut state = State::default();
@@ -427,7 +423,7 @@ mod tests {
         });
         let told = |targets| {
             let unit = Recapture::of_unit(Found { targets, open: 1_000, hosts: 100 }, &[sample, none, none], 20);
-            let state = measured(job, [5, 5, 5], Some(&Measures { sums: unit.sums().collect() }));
+            let state = measured(job, [5; 3], Some((&Measures { sums: unit.sums().collect() }, &Default::default())));
             document_of(&state, job, state.job(job).unwrap(), &SoftState::default(), 99)
         };
         let document = told(5);
@@ -442,13 +438,29 @@ mod tests {
         assert_eq!(told(4).recall_measured, None, "a fifth was not measured");
         // A job of twice as many targets that ended there: half of them were not probed.
         let unit = Recapture::of_unit(Found { targets: 5, open: 1_000, hosts: 100 }, &[sample, none, none], 20);
-        let state = self::measured(job, [5, 5, 5], Some(&Measures { sums: unit.sums().collect() }));
+        let state =
+            self::measured(job, [5, 5, 5], Some((&Measures { sums: unit.sums().collect() }, &Default::default())));
         let mut twice = state.job(job).unwrap().clone();
         twice.partitions[0].target_count *= 2;
         let half = document_of(&state, job, &twice, &SoftState::default(), 99);
         assert_eq!((half.targets_scanned, half.targets_total), (15, 30));
         assert!((half.recall_estimate.unwrap() - recall / 2.0).abs() < 1e-9, "{half:?}");
         assert!((half.recall_measured.unwrap().high - measured.high / 2.0).abs() < 1e-9, "{half:?}");
+    }
+
+    #[test]
+    fn what_targets_hide_that_stopped_answering_lowers_what_was_found_once() {
+        let (job, one) = (JobId(8), Found { targets: 1, open: 50, hosts: 1 });
+        let hides = StoppedHost { ports: 4_000, known: 1_000, open: 50, silent: 0, probes: 0 };
+        let unit = Recapture::of_unit(one, &[Sample::default(); 3], 0).with_stopped(&[hides], 0.0);
+        let remarks = state::Remarks { not_probed: [(NotProbed::Stopped.code(), 1)].into(), ..Default::default() };
+        let state = measured(job, [1; 3], Some((&Measures { sums: unit.sums().collect() }, &remarks)));
+        let told = document_of(&state, job, state.job(job).unwrap(), &SoftState::default(), 99);
+        let why = "3 of 3 targets stopped answering in mid-scan: the rest of their ports is not known";
+        assert_eq!((told.status.as_str(), told.targets_scanned, told.reason.as_deref()), ("partial", 0, Some(why)));
+        let (recall, ends) = (told.recall_estimate.unwrap(), told.recall_measured.unwrap());
+        assert!(ends.low < 0.25 && 0.25 < ends.high && ends.high < 0.4, "{ends:?}");
+        assert!((ends.low..=ends.high).contains(&recall), "{recall}, though units said that all was found");
     }
 
     #[test]

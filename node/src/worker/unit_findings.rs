@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pentora_raft::state::Counts;
-use pentora_scanner::finding::{Finding, HostRecord, NotProbedCounts};
+use pentora_scanner::finding::{Finding, HostRecord, NotProbed, NotProbedCounts};
 use pentora_scanner::report::{Fold, Origin, Summary};
 use pentora_scanner::spec::ScanSpec;
 use pentora_scanner::tally::{Estimates, Tally};
@@ -109,7 +109,9 @@ impl UnitFindings {
             now.not_probed = self.counted.not_probed;
         }
         let before = std::mem::replace(&mut self.counted, now);
-        let Tally { probes_sent, retransmitted, replies, not_probed, .. } = now.since(before);
+        let Tally { probes_sent, retransmitted, replies, mut not_probed, .. } = now.since(before);
+        // Who stopped answering is known from what was found of it.
+        not_probed.add(NotProbed::Stopped, slices.iter().map(Fold::stopped).sum());
         let counts = Counts { probes_sent, retransmitted, replies, ..Counts::default() };
         Taken { slices, counts, not_probed, estimates: figures.estimates, spec: self.spec.clone() }
     }
@@ -126,7 +128,7 @@ pub(super) struct Taken {
 }
 
 impl Taken {
-    /// Targets of these slices that no probe reached.
+    /// Targets of these slices that no probe reached, or not to the end.
     pub(super) fn not_probed(&self) -> &NotProbedCounts {
         &self.not_probed
     }
@@ -193,6 +195,21 @@ mod tests {
         let told: Vec<_> = records.iter().map(|record| (record.name.as_deref(), record.is_target_itself)).collect();
         assert_eq!(told, [(Some("a.example"), true), (Some("b.example"), false), (Some("c.example"), false)]);
         assert_eq!(counts.hosts_up, 1, "one is counted with the addresses, and two are the same");
+    }
+
+    #[test]
+    fn targets_that_stopped_answering_are_remarked_once_each_with_the_slice_that_they_are_in() {
+        let mut findings = UnitFindings::new(0..64);
+        let stopped = |index| Finding { observation: Observation::Stopped { probes: 9 }, ..up(index) };
+        [1, 2, 40].into_iter().for_each(|index| findings.add(up(index)));
+        [1, 40].into_iter().for_each(|index| findings.add(stopped(index)));
+        // A name is one target, whatever its addresses.
+        for address in ["10.9.0.1", "10.9.0.2"] {
+            findings.add(Finding { address: address.parse().unwrap(), name: Some("a.example".into()), ..stopped(41) });
+        }
+        let early = findings.take(32, &figures(1));
+        assert_eq!((early.not_probed().of(NotProbed::Stopped), early.not_probed().total()), (1, 1));
+        assert_eq!(findings.take(64, &figures(2)).not_probed().of(NotProbed::Stopped), 2);
     }
 
     fn records(taken: Taken) -> (Vec<HostRecord>, Counts) {

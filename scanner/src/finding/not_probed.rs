@@ -1,11 +1,14 @@
-//! Targets that no probe reached, and why: nothing is known of them, which is another thing than silence.
+//! Targets that no probe reached, or not to the end, and why: what is not known of them is another thing than silence.
 
 use std::fmt;
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Why a target was not probed.
+/// The words for a host that has stopped answering.
+const STOPPED: &str = "stopped answering";
+
+/// Why a target was not probed, or not to the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NotProbed {
     /// This node has no route to it, or one that refuses.
@@ -28,11 +31,13 @@ pub enum NotProbed {
     NeighboursFull,
     /// It is the broadcast address of a link of this node's own: all hosts there and none, so that it is told and not counted.
     Broadcast,
+    /// It stopped answering in mid-scan: what it was not asked until then is not known.
+    Stopped,
 }
 
 impl NotProbed {
     /// Every reason; positions are codes that are written to disk, so new ones come last.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::NoRoute,
         Self::GatewaySilent,
         Self::InterfaceDown,
@@ -43,6 +48,7 @@ impl NotProbed {
         Self::GivenUp,
         Self::NeighboursFull,
         Self::Broadcast,
+        Self::Stopped,
     ];
 
     /// The reason's code, as written to disk.
@@ -71,6 +77,7 @@ impl NotProbed {
             Self::GivenUp => "given-up",
             Self::NeighboursFull => "neighbours-full",
             Self::Broadcast => "broadcast",
+            Self::Stopped => "stopped-answering",
         }
     }
 
@@ -88,6 +95,7 @@ impl NotProbed {
             Self::GivenUp => "unit given up",
             Self::NeighboursFull => "table of neighbours full",
             Self::Broadcast => "broadcast address of its link",
+            Self::Stopped => STOPPED,
         }
     }
 
@@ -108,6 +116,12 @@ impl fmt::Display for NotProbed {
     }
 }
 
+/// The verb for a part of all targets: `1 of 4 targets was`, `0 of 1 target was`.
+#[must_use]
+pub fn was_or_were(part: u64, total: u64) -> &'static str {
+    if part == 1 || total == 1 { "was" } else { "were" }
+}
+
 /// How many targets were not probed, by reason. In JSON an object from the reasons' words to their counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct NotProbedCounts([u64; NotProbed::ALL.len()]);
@@ -118,6 +132,37 @@ impl NotProbedCounts {
         if let Some(count) = self.0.get_mut(reason.place()) {
             *count = count.saturating_add(targets);
         }
+    }
+
+    /// How many of one reason.
+    #[must_use]
+    pub fn of(&self, reason: NotProbed) -> u64 {
+        self.0.get(reason.place()).copied().unwrap_or_default()
+    }
+
+    /// What became of them, of `total` targets, a number that is shown as `shown`: those that stopped answering were probed, not to the end.
+    #[must_use]
+    pub fn sentence(&self, total: u64, shown: &str) -> String {
+        let targets = format!("{shown} {}", if total == 1 { "target" } else { "targets" });
+        let stopped = self.of(NotProbed::Stopped);
+        let mut unreached = *self;
+        unreached.0.iter_mut().skip(NotProbed::Stopped.place()).take(1).for_each(|count| *count = 0);
+        let missed = unreached.total();
+        let were = was_or_were(missed, total);
+        let unprobed = || format!("{missed} of {targets} {were} not probed: {unreached}");
+        let its = if stopped == 1 { "its" } else { "their" };
+        let silenced = || format!("{stopped} of {targets} {STOPPED} in mid-scan: the rest of {its} ports is not known");
+        match (missed, stopped) {
+            (_, 0) => unprobed(),
+            (0, _) => silenced(),
+            _ => format!("{}; {}", unprobed(), silenced()),
+        }
+    }
+
+    /// Whether a note says why targets were not probed.
+    #[must_use]
+    pub fn is_told_in(note: &str) -> bool {
+        note.contains("not probed: ") || note.contains(STOPPED)
     }
 
     /// These and others.
@@ -220,6 +265,21 @@ mod tests {
         assert_eq!(json, r#"{"no-route":256,"gateway-silent":3}"#);
         assert_eq!(serde_json::from_str::<NotProbedCounts>(&json).unwrap(), counts);
         serde_json::from_str::<NotProbedCounts>(r#"{"tired":1}"#).unwrap_err();
+    }
+
+    #[test]
+    fn who_stopped_answering_is_told_apart_from_who_was_not_probed() {
+        let mut counts = NotProbedCounts::default();
+        counts.add(NotProbed::Stopped, 1);
+        let alone = "1 of 1 target stopped answering in mid-scan: the rest of its ports is not known";
+        assert_eq!(counts.sentence(1, "1"), alone);
+        counts.add(NotProbed::Stopped, 1);
+        counts.add(NotProbed::NoRoute, 4);
+        let both = "4 of 9 targets were not probed: no route 4; \
+                    2 of 9 targets stopped answering in mid-scan: the rest of their ports is not known";
+        assert_eq!(counts.sentence(9, "9"), both);
+        assert!(NotProbedCounts::is_told_in(alone) && NotProbedCounts::is_told_in(both));
+        assert!(!NotProbedCounts::is_told_in("a.example was not probed") && counts.of(NotProbed::NoRoute) == 4);
     }
 
     #[test]

@@ -59,6 +59,31 @@ fn answers_that_are_lost_again_count_for_more() {
 }
 
 #[test]
+fn what_a_host_hides_that_stopped_answering_is_missing() {
+    let one = Found { targets: 1, open: 55, hosts: 1 };
+    // 55 of 203 open ports were found when 8,000 of 30,000 had been asked.
+    let host = StoppedHost { ports: 30_000, known: 8_000, open: 55, silent: 500, probes: 8_000 };
+    let unit = Recapture::of_unit(one, &[Sample::default(); 3], 0).with_stopped(&[host], 0.0);
+    let recall = unit.recall().unwrap();
+    assert!(recall.low < 55.0 / 203.0 && 55.0 / 203.0 < recall.high && recall.high < 0.4, "{recall:?}");
+    assert!((recall.point - 8_000.0 / 30_000.0).abs() < 1e-3, "{recall:?}");
+    let lossy = Recapture::of_unit(one, &[Sample::default(); 3], 0).with_stopped(&[host], 0.3).recall().unwrap();
+    assert!(lossy.low < recall.low, "what was asked once may be lost: {lossy:?}");
+    // Other units that missed nothing leave it what it is, and the interval of those kept by number is the same.
+    let mut job = Recapture::of_unit(FOUND, &[sample(1_000, 1_000, 0), Sample::default(), Sample::default()], 0);
+    job.add(&unit);
+    let whole = Recapture::from_sums(job.sums()).recall().unwrap();
+    let truth = 10_055.0 / 10_203.0;
+    assert!(whole.low < truth && truth < whole.high && whole.high < 1.0, "{whole:?}");
+    let (_, told) = unit.measured(1, 1.0).unwrap();
+    assert!(told.to_string().ends_with("by the share of open ports of hosts that stopped answering"), "{told}");
+    // One that was hardly asked may have anything.
+    let early = StoppedHost { ports: 30_000, known: 20, open: 1, silent: 0, probes: 25 };
+    let recall = Recapture::of_unit(Found { open: 1, ..one }, &[Sample::default(); 3], 0).with_stopped(&[early], 0.0);
+    assert!(recall.recall().unwrap().low < 0.001);
+}
+
+#[test]
 fn an_address_stands_for_the_ports_of_a_host() {
     let hosts = Sample { open: 30, first: [1_000, 10, 30], ..sample(10_000, 1_000, 10) };
     let recall = Recapture::of_unit(FOUND, &[Sample::default(), hosts, Sample::default()], 30).recall().unwrap();

@@ -32,6 +32,8 @@ enum Weather {
     OneNetwork(f64),
     /// One host answers for all and takes so many at once; of what it takes, it loses so many in a thousand.
     Overloaded(f64, u64),
+    /// The first host that lives answers so often, and then no more.
+    Bans(u64),
 }
 
 /// The network, and its time.
@@ -44,6 +46,8 @@ struct Net {
     tokens: f64,
     refilled: Duration,
     sent: u64,
+    /// Answers of a host that bans.
+    answered: u64,
     /// What units know of the path, as those of a job do.
     path: Option<Path>,
 }
@@ -97,6 +101,11 @@ impl Net {
             Weather::Policed(rate) => limited(self, rate),
             Weather::OneNetwork(rate) => address < FIRST + 256 || limited(self, rate),
             Weather::Overloaded(rate, loss) => limited(self, rate) && chance >= loss,
+            Weather::Bans(after) => {
+                let is_it = (FIRST..).find(|host| mix((*host).into()).is_multiple_of(3)) == Some(address);
+                self.answered += u64::from(is_it);
+                !is_it || self.answered <= after
+            }
         }
     }
 
@@ -181,6 +190,7 @@ async fn run(weather: Weather, seed: u64, spec: ScanSpec) -> Told {
         tokens: 0.0,
         refilled: Duration::ZERO,
         sent: 0,
+        answered: 0,
         path: None,
     };
     let task = sample::task(ScanSpec { seed, ..spec });
@@ -247,6 +257,27 @@ async fn the_truth_lies_in_what_is_told_in_at_least_95_of_100_runs_over_every_pa
             inside += u32::from(recall.low - 1e-9 <= told.truth && told.truth <= recall.high + 1e-9);
         }
         assert!(inside >= 95, "{inside} of 100 over {weather:?}, {retries:?} retries, discovery {discovery}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_host_hides_that_stops_answering_belongs_to_what_is_told() {
+    let living = |host: &u32| mix((*host).into()).is_multiple_of(3);
+    let host = (FIRST..).find(living).unwrap();
+    for (targets, most) in
+        [(format!("10.77.0.0-{}", std::net::Ipv4Addr::from_bits(host)), 0.7), ("10.77.0.0/28".to_owned(), 1.0)]
+    {
+        let mut inside = 0;
+        for seed in 0..40 {
+            let spec = ScanSpec { discovery: Vec::new(), banners: false, ..sample::spec(&targets, "1-1200", 3) };
+            let told = run(Weather::Bans(400), seed, spec).await;
+            let recall = told.recall.unwrap();
+            let estimate = told.outcome.progress.estimates.recall;
+            assert!(recall.high < 1.0 && recall.point < 1.0 && told.truth < 0.95, "{recall:?}, {}", told.truth);
+            assert!((recall.low..=recall.high).contains(&estimate) && estimate < most, "{estimate} in {recall:?}");
+            inside += u32::from(recall.low - 1e-9 <= told.truth && told.truth <= recall.high + 1e-9);
+        }
+        assert!(inside >= 37, "{inside} of 40 over {targets}");
     }
 }
 
@@ -321,6 +352,7 @@ async fn nothing_is_asked_again_where_it_must_not_be_or_tells_nothing() {
         tokens: 0.0,
         refilled: Duration::ZERO,
         sent: 0,
+        answered: 0,
         path: None,
     };
     let task = sample::task(sample::spec("10.77.0.0/30", "1-3", 3));
@@ -341,6 +373,7 @@ async fn an_engine_that_has_no_room_leaves_the_unit_as_it_was() {
         tokens: 0.0,
         refilled: Duration::ZERO,
         sent: 0,
+        answered: 0,
         path: None,
     };
     let task = sample::task(spec(None, true));
@@ -363,6 +396,7 @@ async fn a_first_round_that_is_not_over_in_time_leaves_the_ends_as_wide_as_what_
         tokens: 0.0,
         refilled: Duration::ZERO,
         sent: 0,
+        answered: 0,
         path: None,
     };
     let task = sample::task(spec(None, true));

@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use crate::finding::{Finding, HostState, Observation, PortState, Reason};
 use crate::permute::mix;
 use crate::port::{Port, PortSet};
-use crate::recall::Found;
+use crate::recall::{Found, StoppedHost};
 
 /// Silent ports of hosts that are kept, those with the lowest draws: all that would be asked again at most. A megabyte.
 const KEPT_MAX: usize = 65_536;
@@ -43,6 +43,12 @@ pub(super) struct Host {
     /// Ports that have answered for themselves, with their draws: those with the lowest, ascending; port 0 is none.
     answered: [(u16, u16); CONTROLS_MAX],
     pub(super) is_middlebox: bool,
+    /// Ports of which something is known, those of them that are silent, and whether it has stopped answering.
+    known: u32,
+    silent: u32,
+    /// Probes that it had been sent at its last answer, once it has stopped answering.
+    probes: u32,
+    has_stopped: bool,
 }
 
 impl Seen {
@@ -64,6 +70,10 @@ impl Seen {
                     open: 0,
                     answered: [NONE; CONTROLS_MAX],
                     is_middlebox: false,
+                    known: 0,
+                    silent: 0,
+                    probes: 0,
+                    has_stopped: false,
                 })
             };
             let known = match *observation {
@@ -71,6 +81,7 @@ impl Seen {
                 Observation::Port { port, state: state @ (PortState::Open | PortState::Closed), .. } => {
                     let mut host = host(&mut self.hosts);
                     host.open += u32::from(state == PortState::Open);
+                    host.known += 1;
                     if self.ports.contains(port) {
                         host.note_answered(self.draw(target_index, port), port.number);
                     }
@@ -83,6 +94,15 @@ impl Seen {
                     host
                 }
                 Observation::Middlebox => Host { is_middlebox: true, ..host(&mut self.hosts) },
+                Observation::Stopped { probes } => Host { probes, has_stopped: true, ..host(&mut self.hosts) },
+                // Who does not answer any more cannot be asked again.
+                Observation::Ports { ref ports, state: PortState::Filtered, reason }
+                    if self.has_stopped(target_index) =>
+                {
+                    let host = host(&mut self.hosts);
+                    let silent = if reason == Reason::NoResponse { ports.count() } else { 0 };
+                    Host { known: host.known + ports.count(), silent: host.silent + silent, ..host }
+                }
                 Observation::Ports { ref ports, state: PortState::Filtered, reason: Reason::NoResponse } => {
                     ports.iter().for_each(|port| self.silent_port(target_index, port));
                     continue;
@@ -91,6 +111,22 @@ impl Seen {
             };
             self.hosts.insert(target_index, known);
         }
+    }
+
+    fn has_stopped(&self, index: u64) -> bool {
+        self.hosts.get(&index).is_some_and(|host| host.has_stopped)
+    }
+
+    /// Hosts that have stopped answering, each of which had to be asked so many ports.
+    pub(super) fn stopped(&self, ports: u32) -> impl Iterator<Item = StoppedHost> + '_ {
+        let stopped = self.hosts.values().filter(|host| host.has_stopped && !host.is_middlebox);
+        stopped.map(move |host| StoppedHost {
+            ports: ports.into(),
+            known: host.known.into(),
+            open: host.open.into(),
+            silent: host.silent.into(),
+            probes: host.probes.into(),
+        })
     }
 
     fn draw(&self, index: u64, port: Port) -> u64 {
@@ -180,7 +216,7 @@ impl Host {
 
     /// Ports that it is known to answer, by address and number.
     pub(super) fn controls(&self) -> impl Iterator<Item = (IpAddr, u16)> + use<> {
-        let (address, is_meant) = (self.address, !self.is_middlebox);
+        let (address, is_meant) = (self.address, !self.is_middlebox && !self.has_stopped);
         let known = self.answered.into_iter().filter(move |(_, port)| is_meant && *port > 0);
         known.map(move |(_, port)| (address, port))
     }
@@ -235,6 +271,25 @@ mod tests {
         let controls: Vec<u16> = seen.controls().into_iter().map(|(_, port)| port).collect();
         assert!(controls.len() == 2 && controls.contains(&22) && controls.contains(&80));
         assert!(seen.host(3).is_some_and(|host| host.controls().next().is_none()) && seen.host(5).is_none());
+    }
+
+    #[test]
+    fn who_has_stopped_answering_cannot_be_asked_again_and_what_it_hides_is_no_silence() {
+        let mut seen = Seen::new(7, "1-3000".parse().unwrap());
+        seen.take_in(&[
+            finding(1, port(22, PortState::Open)),
+            finding(1, port(23, PortState::Closed)),
+            finding(1, Observation::Stopped { probes: 9 }),
+            finding(1, silent("80,443", Reason::NoResponse)),
+            finding(1, silent("81", Reason::AdminProhibited)),
+            finding(2, port(80, PortState::Closed)),
+            finding(2, silent("22,23", Reason::NoResponse)),
+        ]);
+        assert_eq!(
+            seen.stopped(3000).collect::<Vec<_>>(),
+            [StoppedHost { ports: 3000, known: 5, open: 1, silent: 2, probes: 9 }]
+        );
+        assert_eq!((seen.silent_count(), seen.take_silent().len(), seen.controls().len()), (2, 2, 1));
     }
 
     #[test]

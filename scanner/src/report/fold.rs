@@ -165,6 +165,15 @@ impl Fold {
         self.hosts.values().filter(|host| host.state().is_some()).count()
     }
 
+    /// How many targets stopped answering in mid-scan; a name is one, whatever its addresses.
+    #[must_use]
+    pub fn stopped(&self) -> u64 {
+        let has_stopped = |host: &Host| host.marks.as_ref().is_some_and(|marks| marks.stopped_after_probes.is_some());
+        let stopped = || self.hosts.iter().filter(|(_, host)| has_stopped(host)).map(|((_, name), _)| name.as_ref());
+        let names: std::collections::BTreeSet<_> = stopped().flatten().collect();
+        stopped().filter(Option::is_none).count() as u64 + names.len() as u64
+    }
+
     /// The records of the hosts that answered, by address.
     pub fn finish(self, origin: Origin<'_>) -> impl Iterator<Item = HostRecord> {
         self.hosts.into_iter().filter_map(move |((address, name), host)| {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::once::{Once, What};
 
-use crate::finding::{HostRecord, MIDDLEBOX_REASON, NotProbedCounts, ServiceMethod, Severity};
+use crate::finding::{HostRecord, MIDDLEBOX_REASON, NotProbedCounts, ServiceMethod, Severity, was_or_were};
 use crate::recall::MeasuredRecall;
 
 /// The figures of a whole report.
@@ -93,7 +93,7 @@ impl Summary {
     #[must_use]
     pub fn remarks(&self) -> Vec<String> {
         // A job's own sentence says it in more words.
-        let is_told = self.notes.iter().any(|note| note.contains("not probed: "));
+        let is_told = self.notes.iter().any(|note| NotProbedCounts::is_told_in(note));
         let untold = (!self.not_probed.is_empty() && !is_told).then(|| format!("not probed: {}", self.not_probed));
         self.partial_note().into_iter().chain(untold).chain(self.notes.iter().cloned()).collect()
     }
@@ -116,12 +116,6 @@ impl Summary {
     pub fn reaches(&self, threshold: Severity) -> bool {
         self.weaknesses.at_least(threshold) > 0
     }
-}
-
-/// The verb for a part of all targets: `1 of 4 targets was`, `0 of 1 target was`.
-#[must_use]
-pub fn was_or_were(part: u64, total: u64) -> &'static str {
-    if part == 1 || total == 1 { "was" } else { "were" }
 }
 
 /// How many of each severity.

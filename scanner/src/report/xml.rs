@@ -17,7 +17,7 @@ use self::escaped::Escaped;
 use super::time::asctime;
 use super::{ReportMeta, Summary, TcpScan, Writer, was_or_were};
 use crate::finding::{
-    HostRecord, MIDDLEBOX_REASON, NameSource, NotShown, PortRecord, PortState, Service, ServiceMethod,
+    HostRecord, MIDDLEBOX_REASON, NameSource, NotProbed, NotShown, PortRecord, PortState, Service, ServiceMethod,
 };
 use crate::port::{PortSet, Protocol};
 
@@ -215,7 +215,7 @@ impl<W: io::Write> Writer for Xml<W> {
         } else {
             write!(self.out, r#" exit="success""#)?;
         }
-        let down = scanned.saturating_sub(up);
+        let down = scanned.saturating_add(summary.not_probed.of(NotProbed::Stopped)).saturating_sub(up);
         writeln!(self.out, r#"/><hosts up="{up}" down="{down}" total="{}"/>"#, up + down)?;
         writeln!(self.out, "</runstats>\n</nmaprun>")?;
         self.out.flush()

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pentora_scanner::report::was_or_were;
+use pentora_scanner::finding::NotProbedCounts;
 use pentora_scanner::spec::EngineChoice;
 use pentora_scanner::target::TargetSet;
 use pentora_scanner::vendors::Vendors;
@@ -16,7 +16,7 @@ use crate::cli::context::Context;
 use crate::cli::feed;
 use crate::cli::follow::{Ended, follow};
 use crate::cli::interrupt::Interrupts;
-use crate::cli::output::counted;
+use crate::cli::output::{counted, grouped};
 use crate::cli::progress::Progress;
 use crate::cli::results::{self, FormatArgs, Unfinished};
 use crate::document::{JobDocument, ScanAccepted, ScanRequest};
@@ -171,12 +171,9 @@ fn remember(job: &mut JobDocument, earlier: &SavedRemarks) {
     if job.status == "completed" {
         "partial".clone_into(&mut job.status);
     }
-    let targets = counted(job.targets_total, "target");
-    let missed = job.not_probed.total();
-    let were = was_or_were(missed, job.targets_total);
-    let told = format!("{missed} of {targets} {were} not probed: {}", job.not_probed);
+    let told = job.not_probed.sentence(job.targets_total, &grouped(job.targets_total));
     // The job's own sentence counts less than the whole.
-    let own = job.reason.take().filter(|reason| !reason.contains("not probed: "));
+    let own = job.reason.take().filter(|reason| !NotProbedCounts::is_told_in(reason));
     job.reason = Some(own.map_or(told.clone(), |own| format!("{told}; {own}")));
 }
 

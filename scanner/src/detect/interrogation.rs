@@ -136,6 +136,21 @@ impl Learnt {
         self.is_listening |= *attempt == Attempt::Listen;
         self.is_hello_held |= attempt.is_hello();
     }
+
+    /// What it comes to where nothing has ended the interrogation.
+    fn into_seen(self) -> Seen {
+        let outcome = match self.soft {
+            Some(soft) => Outcome::Known(soft),
+            None if self.is_wordless && !self.has_words && !self.is_hello_held => Outcome::Wrapped,
+            None => Outcome::Unknown,
+        };
+        Seen {
+            outcome,
+            greeting: self.greeting.or(self.complaint),
+            page: self.page,
+            has_dropped_page: self.has_dropped_page,
+        }
+    }
 }
 
 impl Detector {
@@ -210,17 +225,7 @@ impl Detector {
                 break;
             }
         }
-        let outcome = match learnt.soft {
-            Some(soft) => Outcome::Known(soft),
-            None if learnt.is_wordless && !learnt.has_words && !learnt.is_hello_held => Outcome::Wrapped,
-            None => Outcome::Unknown,
-        };
-        Seen {
-            outcome,
-            greeting: learnt.greeting.or(learnt.complaint),
-            page: learnt.page,
-            has_dropped_page: learnt.has_dropped_page,
-        }
+        learnt.into_seen()
     }
 
     /// Takes in what became of an attempt; some when that ends the interrogation.

@@ -144,14 +144,7 @@ pub(super) async fn inspect(endpoint: &Endpoint<'_>, upgrade: Option<Upgrade>) -
     let handshake = handshake.unwrap_or_default();
     let wants_certificate = is_wanted || handshake.wants_certificate;
     let is_particular = handshake.offer > 0;
-    let is_spoken = |version: Version| {
-        handshake.version == Some(version.wire()) || spoken.iter().any(|(known, _)| *known == version)
-    };
-    let versions: Vec<String> = Version::ALL
-        .into_iter()
-        .filter(|version| is_spoken(*version))
-        .map(|version| version.name().to_owned())
-        .collect();
+    let versions = versions(handshake.version, &spoken);
     let newest = spoken.last().map(|(_, flight)| *flight);
     let certificates = match handshake.certificates.is_empty() {
         false => handshake.certificates,
@@ -169,6 +162,13 @@ pub(super) async fn inspect(endpoint: &Endpoint<'_>, upgrade: Option<Upgrade>) -
         chain: chain.into_iter().map(|seen| seen.certificate).collect(),
     };
     Inspected { tls: Some(tls), refusal, wants_certificate, is_particular, is_out_of_reach, weak_suites }
+}
+
+/// The names of the versions that were spoken, in the handshake or by hellos alone.
+fn versions(in_handshake: Option<u16>, spoken: &[(Version, &Flight)]) -> Vec<String> {
+    let is_spoken =
+        |version: &Version| in_handshake == Some(version.wire()) || spoken.iter().any(|(known, _)| known == version);
+    Version::ALL.into_iter().filter(is_spoken).map(|version| version.name().to_owned()).collect()
 }
 
 /// Whether a server chooses this protocol when it is offered that alone. Some go on without any where they are offered others, and then

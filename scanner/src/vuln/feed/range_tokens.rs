@@ -309,11 +309,11 @@ fn is_version(word: &str) -> bool {
 
 /// A version without the word that stands before it: `Ver.1.5` is 1.5.
 fn own_of(word: &str) -> &str {
-    let fronts = BEFORE_WITHOUT_BLANK.iter().filter_map(|front| {
+    let behind = |front: &&str| {
         let (own, version) = word.split_at_checked(front.len())?;
         (own.eq_ignore_ascii_case(front) && version.starts_with(|c: char| c.is_ascii_digit())).then_some(version)
-    });
-    fronts.last().unwrap_or(word)
+    };
+    BEFORE_WITHOUT_BLANK.iter().rev().find_map(behind).unwrap_or(word)
 }
 
 /// What is left behind the name of BIND's branches, which its makers put before the versions: `Open Source Branches 9.5 though 9.11

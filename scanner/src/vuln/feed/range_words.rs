@@ -86,32 +86,15 @@ fn alternative(tokens: &[Token], scheme: Scheme) -> Option<Vec<Range>> {
     let mut ranges = Ranges { scheme, done: Vec::new(), open: None, is_doubtful: false, must_begin: false, list: None };
     let mut rest = tokens;
     loop {
+        if let Some((from, to, behind)) = both_ends(rest) {
+            ranges.lower(from.0, from.1)?;
+            ranges.upper(to.0, to.1)?;
+            rest = behind;
+            continue;
+        }
         rest = match rest {
             [] => break,
             [Token::Comma, rest @ ..] => rest,
-            // `1.0 - 1.6`, `1.0 before 1.6`: from the one to the other.
-            [
-                Token::Version(from),
-                Token::Sign(sign @ (Sign::Below | Sign::Through)),
-                Token::Version(to),
-                rest @ ..,
-            ] => {
-                ranges.lower(from, true)?;
-                ranges.upper(to, *sign == Sign::Through)?;
-                rest
-            }
-            // `1.0 <= x < 1.6`.
-            [
-                Token::Version(from),
-                Token::Sign(first @ (Sign::Below | Sign::Through)),
-                Token::Sign(sign @ (Sign::Below | Sign::Through)),
-                Token::Version(to),
-                rest @ ..,
-            ] => {
-                ranges.lower(from, *first == Sign::Through)?;
-                ranges.upper(to, *sign == Sign::Through)?;
-                rest
-            }
             // `1.6.0 and prior to 1.7.0`: from the one to the other, and perhaps what is older.
             [
                 Token::Version(from),
@@ -167,6 +150,25 @@ fn alternative(tokens: &[Token], scheme: Scheme) -> Option<Vec<Range>> {
     }
     ranges.close()?;
     Some(ranges.done)
+}
+
+/// A version that a range begins or ends with, and whether it belongs to it.
+type End<'t> = (&'t str, bool);
+
+/// Both ends of a range that is told from the one to the other, and what follows: `1.0 - 1.6`, `1.0 before 1.6`, `1.0 <= x < 1.6`.
+fn both_ends(tokens: &[Token]) -> Option<(End<'_>, End<'_>, &[Token])> {
+    let is_up = |sign: &Sign| matches!(sign, Sign::Below | Sign::Through);
+    match tokens {
+        [Token::Version(from), Token::Sign(sign), Token::Version(to), rest @ ..] if is_up(sign) => {
+            Some(((from, true), (to, *sign == Sign::Through), rest))
+        }
+        [Token::Version(from), Token::Sign(first), Token::Sign(sign), Token::Version(to), rest @ ..]
+            if is_up(first) && is_up(sign) =>
+        {
+            Some(((from, *first == Sign::Through), (to, *sign == Sign::Through), rest))
+        }
+        _ => None,
+    }
 }
 
 /// Whether what follows a version is others in a list, and then `and earlier`.

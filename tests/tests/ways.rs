@@ -67,7 +67,7 @@ fn what_a_host_hides_that_bans_the_scanner_is_partial_and_lowers_the_recall() ->
         let _listening = course.far().within(|| Ok(open.iter().map(listen).collect::<Result<Vec<_>, _>>()?))?;
         course.far().namespace().nft(
             "table ip ban { chain in { type filter hook input priority 0; ip protocol != tcp accept; \
-             limit rate 1/hour burst 4000 packets accept; drop; } }",
+             limit rate 1/hour burst 4000 packets accept; drop; }; }",
         )?;
         let home = tempfile::tempdir()?;
         let target = course.far().address().to_string();

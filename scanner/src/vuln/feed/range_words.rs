@@ -153,10 +153,10 @@ fn alternative(tokens: &[Token], scheme: Scheme) -> Option<Vec<Range>> {
 }
 
 /// A version that a range begins or ends with, and whether it belongs to it.
-type Bound<'t> = (&'t str, bool);
+type Told<'t> = (&'t str, bool);
 
 /// Both ends of a range that is told from the one to the other, and what follows: `1.0 - 1.6`, `1.0 before 1.6`, `1.0 <= x < 1.6`.
-fn both_ends(tokens: &[Token]) -> Option<(Bound<'_>, Bound<'_>, &[Token])> {
+fn both_ends(tokens: &[Token]) -> Option<(Told<'_>, Told<'_>, &[Token])> {
     let is_up = |sign: &Sign| matches!(sign, Sign::Below | Sign::Through);
     match tokens {
         [Token::Version(from), Token::Sign(sign), Token::Version(to), rest @ ..] if is_up(sign) => {

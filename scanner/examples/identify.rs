@@ -26,9 +26,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let identified = detector.identify(target, Protocol::Tcp, None, options).await;
         let weaknesses = match &identified.service {
             Some(service) => {
-                let deadline = (begun + options.budget).into();
+                let left = options.budget.saturating_sub(begun.elapsed());
                 let known = Known { target, name: None, protocol: Protocol::Tcp, service };
-                detector.weaknesses(known, options, deadline, now_s).await
+                detector.weaknesses(known, options, left, now_s).await
             }
             None => Vec::new(),
         };

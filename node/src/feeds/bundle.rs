@@ -153,6 +153,9 @@ pub fn read(bytes: &[u8], mut each: impl FnMut(&[u8], &[u8]) -> Result<(), Strin
     Ok(heading)
 }
 
+/// An entry's key and value.
+type Entry<'a> = (&'a [u8], &'a [u8]);
+
 /// The entries of a bundle, one after the other: memory for one block, and the key that was last.
 #[derive(Debug)]
 pub(super) struct Entries<B> {
@@ -182,7 +185,7 @@ impl<B: AsRef<[u8]>> Entries<B> {
     ///
     /// # Errors
     /// [`BundleError`], where it is cut or damaged here.
-    pub(super) fn next(&mut self) -> Result<Option<(&[u8], &[u8])>, BundleError> {
+    pub(super) fn next(&mut self) -> Result<Option<Entry<'_>>, BundleError> {
         if self.block.at == self.block.bytes.len() && !self.next_block()? {
             return Ok(None);
         }

@@ -92,7 +92,7 @@ async fn web() -> SocketAddr {
     let address = listener.local_addr().unwrap();
     Handle::current().spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
-            tokio::spawn(async move {
+            Handle::current().spawn(async move {
                 let mut asked = [0; 1024];
                 if stream.read(&mut asked).await.is_ok_and(|count| count > 0) && asked.starts_with(b"GET ") {
                     let page = "HTTP/1.0 200 OK\r\nServer: nginx/1.18.0\r\nContent-Length: 2\r\n\r\nok";

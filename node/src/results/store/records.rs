@@ -115,7 +115,7 @@ mod tests {
         assert_eq!(Records::new(Bytes::new()).count(), 0);
         assert_eq!(Records::new(vec![0; 8 << 20].into()).count(), 0);
         // Every place looks like the head of a long one.
-        let mut zeros = Records::new(vec![0, 0, 1, 0].repeat(2 << 20).into());
+        let mut zeros = Records::new([0, 0, 1, 0].repeat(2 << 20).into());
         assert_eq!(zeros.by_ref().count(), 0);
     }
 }

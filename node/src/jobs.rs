@@ -168,8 +168,9 @@ pub fn prepare_for_any(request: ScanRequest, author: Author, raft: &Raft) -> Res
     let targets = targets.exclude(&resolved.exclude);
     let (targets, exclude) = without_excluded(targets, resolved.exclude, &policy, &mut notes)?;
     policy.check(&targets)?;
-    let names = addresses_of_names(&targets, &request, &policy, raft.now_ms());
-    let addresses = exclusions::joined(&names).exclude(&exclude);
+    let mut names = addresses_of_names(&targets, &request, &policy, raft.now_ms());
+    names.iter_mut().for_each(|(_, addresses)| *addresses = addresses.exclude(&exclude));
+    let addresses = exclusions::joined(&names);
     if !request.wait_for_window
         && !request.carry
         && let Some(closed) = closed_now(&policy, [&targets, &addresses], raft.now_ms())

@@ -19,9 +19,6 @@ use serde_json::Value;
 const LIMIT: Duration = Duration::from_secs(60);
 /// What is to be seen of a change within seconds.
 const SHOWN_WITHIN: Duration = Duration::from_secs(15);
-/// The same of members that are renumbered one after another: less than the ten seconds after which a leader gives up a connection that
-/// takes what it sends and answers nothing, as the one to a member that moved.
-const MOVED_WITHIN: Duration = Duration::from_secs(7);
 const NODES: usize = 3;
 const API: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 18_080);
 
@@ -228,7 +225,7 @@ fn members_whose_addresses_change_while_they_run_are_shown_and_reached_at_the_ne
         let began = Instant::now();
         let others = (1..=NODES).filter(|other| *other != number);
         for other in others {
-            wait::until(&format!("n{number} as n{other} shows it"), MOVED_WITHIN, || {
+            wait::until(&format!("n{number} as n{other} shows it"), SHOWN_WITHIN, || {
                 Ok(shown(&named, other, number)?.filter(|address| *address == expected).map(drop))
             })?;
         }

@@ -59,10 +59,10 @@ fn a_plan_names_parts_nodes_and_refusals_and_sends_and_keeps_nothing() -> anyhow
         let answer = post(&cluster, "/api/v1/scans?plan=true", request)?;
         assert_eq!(answer.status, 200, "{}", answer.body);
         let plan = answer.json()?;
-        assert_eq!(
-            (&plan["accepted"], &plan["targets"], &plan["packets"]["most"]),
-            (&true.into(), &256.into(), &512.into())
-        );
+        assert_eq!((&plan["accepted"], &plan["targets"]), (&true.into(), &256.into()));
+        // From one for each port up to all that open ones bring.
+        let [least, most] = ["least", "most"].map(|end| plan["packets"][end].as_u64().unwrap_or_default());
+        assert!(least >= 512 && most > least, "{plan}");
         assert_eq!(words(&plan["partitions"][0]["eligible"]), ["wrk_n1", "wrk_n2"], "{plan}");
         let shown = cluster.pentora(2, &["scan", "10.77.0.0/24", "--ports", "80,81", "--plan"])?.ok()?;
         assert!(shown.contains("Eligible: wrk_n1, wrk_n2") && shown.contains("nothing is sent"), "{shown}");

@@ -178,6 +178,10 @@ fn document_of(state: &pentora_raft::State, id: JobId, job: &Job, soft: &SoftSta
         probes_sent: job.counts.probes_sent,
         loss_estimate: job.counts.loss_estimate(),
         recall_estimate: match measured {
+            // What a unit expects of a host that stopped answering is in the sums alone.
+            Some((Recall { low, point, high }, _)) if unreached.of(NotProbed::Stopped) > 0 => {
+                Some(point.clamp(low, high))
+            }
             Some((Recall { low, point, high }, _)) => Some(modelled.unwrap_or(point).clamp(low, high)),
             None => modelled,
         },

@@ -136,7 +136,10 @@ impl Seeker {
 
     async fn seek(&self, calls: &Calls, reminder: &mut Reminder) {
         let Some(why) = no_majority(&self.raft) else { return reminder.over() };
-        for address in &self.peers {
+        // Whoever is dialed again from another address takes the connections that it has for lost, in the middle of an election.
+        let up: Vec<PeerAddress> =
+            self.mesh.peers().into_iter().filter(|info| info.connected).flat_map(|info| info.addresses).collect();
+        for address in self.peers.iter().filter(|address| !up.contains(address)) {
             // That it failed is told with all the others, below.
             if let Err(error) = self.mesh.dial(address.clone(), None).await {
                 tracing::debug!(%address, %error, "a peer that this start was told of is not reached");

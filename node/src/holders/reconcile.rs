@@ -52,6 +52,8 @@ pub(super) struct Copy {
     pub(super) to: NodeId,
     /// Who has it.
     pub(super) from: Vec<NodeId>,
+    /// Where the log names `to` already, and it is asked so that others may go: who suffices once it has it whole.
+    pub(super) suffice: Option<Vec<NodeId>>,
 }
 
 /// What one round comes to.
@@ -124,11 +126,20 @@ impl Reconciler {
         self.next_unit = FIRST_UNIT;
     }
 
-    /// A copy that was asked for is there; the holders that the log is to name, unless the chunk is gone by now.
+    /// A copy that was asked for is there; the holders that the log is to name, unless the chunk is gone by now, or others were named
+    /// meanwhile than were to suffice.
     pub(super) fn copied(&mut self, state: &State, copy: &Copy) -> Option<(Object, Vec<NodeId>)> {
         self.under_way.remove(&copy.object);
         self.backoff.done(&copy.object);
         let mut holders = holders_of(state, copy.object)?;
+        if let Some(suffice) = &copy.suffice {
+            let set = |nodes: &[NodeId]| nodes.iter().copied().collect::<BTreeSet<NodeId>>();
+            if set(&holders) != set(&copy.from) {
+                return None;
+            }
+            self.surplus_since.remove(&copy.object);
+            return Some((copy.object, suffice.clone()));
+        }
         if !holders.contains(&copy.to) {
             holders.push(copy.to);
         }
@@ -139,13 +150,13 @@ impl Reconciler {
     pub(super) fn not_copied(&mut self, copy: &Copy, why: NotKept, now: Instant) -> bool {
         self.under_way.remove(&copy.object);
         match why {
-            NotKept::Full(why) => {
+            NotKept::Full(why) if copy.suffice.is_none() => {
                 // The node is at fault and not the chunk, which goes elsewhere at once.
                 self.full.insert(copy.to, now + FULL_FOR);
                 tracing::debug!(node = copy.to, why, "has no room for more results");
                 false
             }
-            NotKept::Failed(why) => self.backoff.failed(copy.object, now, why),
+            NotKept::Full(why) | NotKept::Failed(why) => self.backoff.failed(copy.object, now, why),
         }
     }
 
@@ -177,21 +188,42 @@ impl Reconciler {
         }
         match verdict {
             Verdict::Enough => self.backoff.done(&object),
-            Verdict::Add(takers) => self.add(named, &takers, keepers, now, round),
+            Verdict::Add(takers) => self.add(named, &takers, None, keepers, now, round),
             Verdict::NobodyLeft => self.is_stuck(object, "no other node has room for results".into(), round),
             Verdict::Lost => self.is_stuck(object, why_lost(state, named.holders), round),
-            Verdict::Trim(kept) => {
-                self.backoff.done(&object);
-                let since = *self.surplus_since.entry(object).or_insert(now);
-                if now.duration_since(since) >= self.grace {
-                    self.surplus_since.remove(&object);
-                    round.trimmed.push((object, kept));
-                }
-            }
+            Verdict::Trim(kept) => self.trim(named, kept, keepers, now, round),
         }
     }
 
-    fn add(&mut self, named: &Named<'_>, takers: &[NodeId], keepers: &[Keeper], now: Instant, round: &mut Round) {
+    /// Lets surplus holders go after the grace time. Where those that stay are fewer than wanted, or one alone, one of them is to have it
+    /// whole first: by the log's word alone the last whole copy might go.
+    fn trim(&mut self, named: &Named<'_>, kept: Vec<NodeId>, keepers: &[Keeper], now: Instant, round: &mut Round) {
+        let object = named.object;
+        let since = *self.surplus_since.entry(object).or_insert(now);
+        if now.duration_since(since) < self.grace {
+            self.backoff.done(&object);
+            return;
+        }
+        let is_good = |node: &NodeId| keepers.iter().any(|keeper| keeper.node == *node && !keeper.is_leaving);
+        let good: Vec<NodeId> = kept.iter().copied().filter(is_good).collect();
+        if good.len() < self.copies.max(2) {
+            self.add(named, &good, Some(kept), keepers, now, round);
+            return;
+        }
+        self.backoff.done(&object);
+        self.surplus_since.remove(&object);
+        round.trimmed.push((object, kept));
+    }
+
+    fn add(
+        &mut self,
+        named: &Named<'_>,
+        takers: &[NodeId],
+        suffice: Option<Vec<NodeId>>,
+        keepers: &[Keeper],
+        now: Instant,
+        round: &mut Round,
+    ) {
         let object = named.object;
         if !self.backoff.is_ready(&object, now) {
             return;
@@ -203,7 +235,7 @@ impl Reconciler {
         let (up, down): (Vec<&NodeId>, Vec<&NodeId>) = named.holders.iter().partition(is_up);
         let from = up.into_iter().chain(down).copied().collect();
         self.under_way.insert(object);
-        round.copies.push(Copy { object, digest: named.digest, to, from });
+        round.copies.push(Copy { object, digest: named.digest, to, from, suffice });
     }
 
     fn is_stuck(&mut self, object: Object, why: String, round: &mut Round) {

@@ -1,6 +1,6 @@
 //! The leader's step over states: what gets a copy, in which order, and what cannot have one.
 
-use pentora_raft::command::{Command, NodeRole};
+use pentora_raft::command::{Command, NodeRole, PolicyChange};
 
 use super::super::named::commands;
 use super::super::state_test::Log;
@@ -138,6 +138,48 @@ fn a_failed_holder_is_replaced_and_a_surplus_one_goes_after_its_grace_time() {
     world.rounds(5, fine);
     assert_eq!(world.with_holders(2), 1);
     assert_eq!(world.rounds(100, fine), 0);
+}
+
+/// A chunk that 1 and another node hold, the second of which is to keep nothing.
+fn held_by_one_that_keeps_nothing() -> (World, NodeId) {
+    let mut log = Log::begun();
+    let barred = log.join(None, NodeRole::Auto);
+    log.job(&[(b"a", &[1, barred])]);
+    let change = Box::new(PolicyChange { keeps_results: Some(false), ..PolicyChange::default() });
+    log.apply(Command::SetPolicy { node: barred, change });
+    (World::new(log, 2), barred)
+}
+
+#[test]
+fn who_keeps_nothing_lets_a_chunk_go_only_once_a_holder_that_stays_has_it_whole() {
+    let (mut world, barred) = held_by_one_that_keeps_nothing();
+    let damaged = |_: &Copy| Err(NotKept::Failed("node 1 has it damaged".into()));
+    assert_eq!(world.rounds(60, damaged), 0, "it is left alone for its grace time");
+    let asked = world.round(damaged);
+    assert_eq!(asked.iter().map(|copy| (copy.to, copy.from.clone())).collect::<Vec<_>>(), [(1, vec![1, barred])]);
+    assert_eq!(world.reconciler.reasons(), BTreeMap::from([("node 1 has it damaged".into(), 1)]));
+    let asked = world.rounds(10, |_: &Copy| Err(NotKept::Full("no room".into())));
+    assert!((1..=3).contains(&asked), "{asked} times");
+    assert_eq!(world.with_holders(2), 1, "it may be the last that has it");
+    world.now += Duration::from_secs(600);
+    assert_eq!(world.round(fine).len(), 1);
+    assert!(world.log.state.chunks().all(|(_, chunk)| chunk.stored.holders == [1]));
+    assert_eq!((world.rounds(100, fine), world.reconciler.reasons().len()), (0, 0));
+}
+
+#[test]
+fn a_holder_that_is_named_while_another_was_asked_is_not_let_go_with_it() {
+    let (mut world, barred) = held_by_one_that_keeps_nothing();
+    world.rounds(60, fine);
+    world.now += Duration::from_secs(1);
+    let round = world.reconciler.step(&world.log.state, world.now);
+    let more = world.log.join(None, NodeRole::Auto);
+    let named = vec![(round.copies[0].object, vec![1, barred, more])];
+    commands(named).into_iter().for_each(|command| drop(world.log.apply(command)));
+    assert_eq!(world.reconciler.copied(&world.log.state, &round.copies[0]), None);
+    world.rounds(100, fine);
+    assert!(world.log.state.chunks().all(|(_, chunk)| chunk.stored.holders.iter().all(|node| *node != barred)));
+    assert_eq!(world.with_holders(2), 1);
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub use self::fetch::NotFetched;
 use self::held_up::HeldUp;
 use self::lacking::Lacking;
 pub use self::lacking::{Lacks, is_gone};
-use self::silent::Silent;
+use self::silent::{Silent, moment_for};
 use self::together::Together;
 use super::choose::{candidates, keeps_results, may_have, members, takers_in, within};
 use super::{ChunkReader, ChunkStore, StoreError};
@@ -249,7 +249,8 @@ impl Exchange {
             }
             false
         };
-        self.silent.ask(others, wanted, |node| self.copy(node, digest, bytes), is_kept).await;
+        let asked = (wanted, moment_for(bytes.len() as u64));
+        self.silent.ask(others, asked, |node| self.copy(node, digest, bytes), is_kept).await;
         last
     }
 

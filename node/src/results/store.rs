@@ -215,10 +215,13 @@ impl ChunkStore {
     /// # Errors
     /// What the system refuses; some may be gone by then.
     pub async fn remove(&self, digests: Vec<Digest>) -> io::Result<()> {
-        let removed = self.apart(move |store| digests.iter().try_for_each(|digest| store.remove_now(*digest)));
-        let removed = removed.await;
-        self.see_to_removed();
-        removed.unwrap_or_else(|error| Err(io::Error::other(error)))
+        let removing = self.apart(move |store| {
+            let removed = digests.iter().try_for_each(|digest| store.remove_now(*digest));
+            // Here, so that it is done also where nobody waits for the answer any more.
+            store.see_to_removed();
+            removed
+        });
+        removing.await.unwrap_or_else(|error| Err(io::Error::other(error)))
     }
 
     /// Whether the disk takes a chunk of usual size: writes one that is none, and removes it.

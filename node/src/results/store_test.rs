@@ -225,6 +225,57 @@ async fn a_damaged_record_keeps_no_other_chunk_from_being_written_again() {
     assert_eq!(store.get(*damaged).await.unwrap(), None);
 }
 
+#[tokio::test]
+async fn a_journal_that_was_not_looked_through_to_its_end_is_kept_the_last_one_of_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str| directory.path().join(name);
+    let chunks = small(2);
+    for (number, (digest, bytes)) in (1u8..).zip(&chunks) {
+        put_all(&open(directory.path()), &[(*digest, bytes.clone())]).await;
+        std::fs::remove_file(file(&digest.to_string())).unwrap();
+        // Every place behind the chunk looks like the head of a long one.
+        let damaged = [std::fs::read(file("journal.0")).unwrap(), [0, 0, 1, 0].repeat(2 << 20), vec![number]].concat();
+        std::fs::write(file("journal.0"), &damaged).unwrap();
+        let store = open(directory.path());
+        assert_eq!(store.get(*digest).await.unwrap().as_ref(), Some(bytes), "what stands before is read");
+        assert!(!file("journal.0").exists(), "it is not read again at each start");
+        assert!(std::fs::read(file("journal.damaged")).unwrap() == damaged, "number {number}");
+    }
+    let store = open(directory.path());
+    assert!(file("journal.damaged").exists());
+    assert_eq!(store.list().await.unwrap().len(), 2, "it counts as no chunk");
+}
+
+#[tokio::test]
+async fn a_journal_that_is_written_holds_up_no_thread_of_the_runtime_when_chunks_are_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let chunks = small(3);
+    put_all(&store, &chunks).await;
+    let (begun, has_begun) = std::sync::mpsc::sync_channel(1);
+    let (end, is_over) = std::sync::mpsc::sync_channel::<()>(1);
+    let held = store.clone();
+    let writing = std::thread::spawn(move || {
+        let Place::Directory { journal, .. } = &*held.0 else { panic!("it is in memory") };
+        let _held = lock(journal);
+        begun.send(()).unwrap();
+        is_over.recv_timeout(Duration::from_secs(20))
+    });
+    has_begun.recv().unwrap();
+    let removing = store.remove(vec![chunks[0].0]);
+    let removed = tokio::time::timeout(Duration::from_millis(100), removing).await;
+    assert!(removed.is_err(), "the clock went on while it waited");
+    end.send(()).unwrap();
+    writing.join().unwrap().expect("it was told to end");
+    // It goes on though nobody waits for it.
+    let (_, bytes) = &chunks[0];
+    let begun = std::time::Instant::now();
+    while journals(directory.path()).windows(bytes.len()).any(|at| at == bytes) {
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 #[test]
 fn the_directory_is_synced_by_the_descriptor_that_was_there_before_the_writes() {
     let directory = tempfile::tempdir().unwrap();

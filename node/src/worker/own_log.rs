@@ -26,7 +26,9 @@ pub(super) async fn keep(context: Arc<Context>, stop: CancellationToken) {
         let (over, shares) = context.raft.read(|state| {
             context.units.forget_all_but(|lease| lease.epoch > index || stands(state, lease));
             let mut over = over(state, index, &running);
-            over.extend(running.iter().filter(|lease| is_outgrown(state, lease, context.node)));
+            // A grant may be here before what made this node one that may have it.
+            let known = running.iter().filter(|lease| lease.epoch <= index);
+            over.extend(known.filter(|lease| is_outgrown(state, lease, context.node)));
             (over, shares(state, &running))
         });
         context.units.revoke(&over);

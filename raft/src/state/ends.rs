@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Job, NodeStatus, State};
 use crate::id::{JobId, NodeId};
 use crate::names::names;
+use crate::version::SECOND;
 
 /// A worker of a job at the job's end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +42,10 @@ impl State {
 
     /// Keeps under which id a worker scanned for jobs that go on without it, now that it leaves the cluster.
     pub(super) fn note_gone(&mut self, node: NodeId) {
+        // An older release keeps nothing then, and the same on every replica.
+        if self.log_version() < SECOND {
+            return;
+        }
         let worked =
             |(id, job): (&JobId, &Job)| (job.is_open() && self.stats.get(&(*id, node)).is_some()).then_some(*id);
         let jobs: Vec<JobId> = self.jobs.iter().filter_map(worked).collect();

@@ -304,8 +304,14 @@ fn what_becomes_of_a_worker_after_a_jobs_end_does_not_change_what_the_job_says_o
     log.apply(Command::WorkerBack { node: 5 });
     assert_eq!(log.state.worker_end(job, 5).unwrap().state, WorkerEndState::Failed);
 
-    // One that leaves in the middle of a job keeps its name in what the job says, now and at its end.
+    // One that leaves in the middle of a job keeps its name in what the job says, now and at its end; with members of an older release it
+    // does not, so that all keep the same.
     let mut log = Log::begun(NodePolicy::default());
+    let job = log.job_on_5();
+    log.apply(Command::RemoveNode { node: 5 });
+    assert_eq!(log.state.worker_end(job, 5), None);
+    let mut log = Log::begun(NodePolicy::default());
+    log.apply(Command::RaiseLog { version: SECOND });
     let job = log.job_on_5();
     assert_eq!(log.state.worker_end(job, 5), None);
     log.apply(Command::RemoveNode { node: 5 });

@@ -27,6 +27,9 @@ const RATE_LEAST: f64 = 10.0;
 const RATE_MOST: f64 = 50_000.0;
 /// How often is looked whether a connection still waits for a slot.
 const LINE_LOOK: Duration = Duration::from_millis(2);
+/// Connections that may wait for a network's or a host's slot before no further port is begun: each has a place among all of the node's, of
+/// which others want some.
+const CROWD_MAX: u32 = 500;
 /// How long a round of connections is gathered.
 const ROUND: Duration = Duration::from_millis(250);
 /// Rounds are judged together until they have so many connections.
@@ -56,6 +59,8 @@ pub struct Pacing {
     rate_max_pps: Option<u64>,
     /// The next slot of `pace` belongs to whoever holds this; the others stand in line, in order.
     line: tokio::sync::Mutex<()>,
+    /// Those that wait for a slot of a network or a host.
+    crowd: AtomicU32,
     /// The round trip of connections that came about at once, smoothed.
     smoothed_us: AtomicU32,
     throttle: Mutex<Throttle>,
@@ -72,6 +77,7 @@ impl Pacing {
             host_pps,
             rate_max_pps: None,
             line: tokio::sync::Mutex::default(),
+            crowd: AtomicU32::new(0),
             smoothed_us: AtomicU32::new(0),
             throttle: Mutex::default(),
         }
@@ -91,6 +97,9 @@ impl Pacing {
     /// Waits until another port may be begun. Under a budget that those which were begun keep busy it waits for them: of a few that
     /// are asked one after the other each is told sooner than of many at once.
     pub(super) async fn port(&self) {
+        while self.crowd.load(Ordering::Relaxed) >= CROWD_MAX {
+            sleep(LINE_LOOK).await;
+        }
         while self.pace.get().is_some() {
             let now = clock::now();
             let next = match self.line.try_lock() {
@@ -122,6 +131,7 @@ impl Pacing {
     pub(super) async fn probe(&self, address: IpAddr, deadline: Instant) -> bool {
         while let Err(denied) = self.pace.admit_to(clock::now(), address, self.network_pps, self.host_pps) {
             let (Denied::Network { until } | Denied::Host { until }) = denied;
+            let _waits = InCrowd::of(&self.crowd);
             if !slept(until, deadline).await {
                 return false;
             }
@@ -172,6 +182,22 @@ impl Pacing {
     fn throttle(&self) -> MutexGuard<'_, Throttle> {
         // Whoever panicked between two additions has left figures that are as good as any.
         self.throttle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One of those that wait for a slot of a network or a host, until it goes.
+struct InCrowd<'a>(&'a AtomicU32);
+
+impl<'a> InCrowd<'a> {
+    fn of(crowd: &'a AtomicU32) -> Self {
+        crowd.fetch_add(1, Ordering::Relaxed);
+        Self(crowd)
+    }
+}
+
+impl Drop for InCrowd<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The words for a host that has stopped answering.
@@ -238,8 +237,8 @@ impl<'de> Deserialize<'de> for NotProbedCounts {
         let words = std::collections::BTreeMap::<String, u64>::deserialize(deserializer)?;
         let mut counts = Self::default();
         for (word, targets) in words {
-            let reason = NotProbed::from_word(&word);
-            counts.add(reason.ok_or_else(|| D::Error::custom(format!("{word:?} is no reason")))?, targets);
+            // A reason of a later release counts as this one, so that the rest of its document is read.
+            counts.add(NotProbed::from_word(&word).unwrap_or(NotProbed::SendRefused), targets);
         }
         Ok(counts)
     }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use pentora_p2p::FrameStream;
+use pentora_p2p::{FrameStream, OpenError};
 use pentora_raft::NodeId;
 
 use super::super::ApiError;
@@ -24,7 +24,8 @@ const OPEN_UNLED_WITHIN: Duration = Duration::from_millis(500);
 const NEXT_WITHIN: Duration = Duration::from_secs(4);
 /// How long a member that was silent is passed over while there are others. Ours: connections that are dead are ended in about that.
 const SILENT_FOR: Duration = Duration::from_secs(10);
-/// How long to wait before it is looked again whether a gateway is lost; its loss is told sooner.
+/// How long to wait before it is looked again whether a gateway is lost, whose loss is told sooner, and before the next member is asked
+/// where no loss is waited for.
 const LOOK_AGAIN: Duration = Duration::from_millis(25);
 /// How long what may not be asked twice waits for its answer behind the loss of its gateway, which may be slow and not gone.
 const LAST_WORD_WITHIN: Duration = Duration::from_secs(3);
@@ -60,6 +61,17 @@ impl Asked {
     fn may_repeat(&self) -> bool {
         self.is_read || self.call.headers.iter().any(|(name, _)| name == "idempotency-key")
     }
+
+    /// Whether a member that is asked is left as soon as another is the one to ask, who is `now` while it is asked. A stale answer also
+    /// comes from a member beside that one: it would be left before it can answer.
+    fn is_of_the_way(&self, member: NodeId, now: Option<NodeId>) -> bool {
+        !self.is_stale || now.is_none_or(|now| now == member)
+    }
+}
+
+/// Whether a member that opened no stream is silent. One that has no place for more is well, and has one soon.
+fn tells_silence(error: &OpenError) -> bool {
+    !matches!(error, OpenError::Busy { .. })
 }
 
 /// A member that is asked, or why it is none that leads, or that knows who does.
@@ -121,6 +133,8 @@ impl super::Gateway {
                 };
                 let left = end.saturating_duration_since(Instant::now());
                 let _ = tokio::time::timeout(left.min(OPEN_WITHIN), lost).await;
+            } else {
+                tokio::time::sleep(LOOK_AGAIN).await;
             }
         }
     }
@@ -133,6 +147,7 @@ impl super::Gateway {
         is_unled: bool,
     ) -> Result<Result<(ApiAnswer, FrameStream), String>, ApiError> {
         let proposer = &self.node.proposer;
+        let is_of_the_way = asked.is_of_the_way(way, self.node.raft.way());
         let (calls, peer) = proposer.reach(way).map_err(|why| unreachable(&why))?;
         let is_connected = self.node.mesh.as_ref().is_some_and(|mesh| mesh.is_connected(peer));
         let within = match (is_unled, is_connected) {
@@ -145,7 +160,9 @@ impl super::Gateway {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) if !error.is_retryable() => return Err(unreachable(&error.to_string())),
             Ok(Err(error)) => {
-                self.silent.note(way);
+                if tells_silence(&error) {
+                    self.silent.note(way);
+                }
                 return Ok(Err(error.to_string()));
             }
             Err(_elapsed) => {
@@ -156,6 +173,9 @@ impl super::Gateway {
         let answering = calls.api_stream(stream, asked.call.clone(), &asked.body, ANSWER_WITHIN);
         tokio::pin!(answering);
         let lost = async {
+            if !is_of_the_way {
+                std::future::pending::<()>().await;
+            }
             proposer.succeeded(way).await;
             // What is large takes its time, also where its gateway is left for a nearer one.
             if !asked.may_repeat() && asked.body.len() as u64 > super::UNASKED_BYTES_MAX {
@@ -184,6 +204,8 @@ impl super::Gateway {
 
 #[cfg(test)]
 mod tests {
+    use pentora_p2p::{Class, PeerId};
+
     use super::*;
 
     #[test]
@@ -195,6 +217,25 @@ mod tests {
         };
         assert!(asked(true, &[]).may_repeat() && asked(false, &["idempotency-key"]).may_repeat());
         assert!(!asked(false, &["authorization"]).may_repeat());
+    }
+
+    #[test]
+    fn a_stale_answer_is_waited_for_from_a_member_that_is_asked_beside_the_gateway() {
+        let asked = |is_stale| {
+            let call = ApiCall { method: "GET".into(), path: "/".into(), headers: Vec::new() };
+            Asked { call, body: Bytes::new(), is_read: true, is_stale }
+        };
+        assert!(!asked(true).is_of_the_way(4, Some(3)), "another is the one to ask all the while");
+        assert!(asked(true).is_of_the_way(3, Some(3)), "it may be lost");
+        assert!(asked(true).is_of_the_way(4, None), "somebody may lead again");
+        assert!(asked(false).is_of_the_way(4, Some(3)), "what is not stale is asked of that one again");
+    }
+
+    #[test]
+    fn a_member_that_has_no_place_for_more_is_not_taken_for_silent() {
+        let (peer, class) = (PeerId::from_bytes([7; 32]), Class::Admin);
+        assert!(!tells_silence(&OpenError::Busy { peer, class }));
+        assert!(tells_silence(&OpenError::TimedOut { peer, class, after: OPEN_WITHIN }));
     }
 
     #[test]

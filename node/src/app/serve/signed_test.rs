@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 
 use pentora_raft::Response;
-use pentora_raft::command::{NewLease, UnitKey};
+use pentora_raft::command::{NewLease, PolicyChange, UnitKey};
 use pentora_raft::event::EventKind;
 use pentora_raft::state::Share;
 use pentora_scanner::spec::ScanSpec;
@@ -68,8 +68,12 @@ impl Target {
 
 /// Has the leader grant a job to `node`, whatever any planner would say, and answers why that declined it; `None` where it was done.
 async fn granted(leader: &TestNode, node: NodeId, spec: &ScanSpec) -> Option<String> {
-    // No planner gives it to anybody.
-    let needs = Needs { region: Some("nowhere".into()), ..Needs::default() };
+    // No planner gives it to anybody: the only node that may have it takes nothing more.
+    let change = PolicyChange { region: Some("apart".into()), ..PolicyChange::default() };
+    for command in [Command::SetPolicy { node, change }, Command::DrainNode { node, draining: true }] {
+        leader.proposer.propose(command).await.unwrap();
+    }
+    let needs = Needs { region: Some("apart".into()), ..Needs::default() };
     let submission = Submission {
         spec: SpecRef::Inline(spec::encode(spec)),
         partitions: vec![Partition { target_count: 1, needs }],

@@ -1,6 +1,7 @@
 //! What holds of every plan, over random clusters and queues.
 
-use pentora_raft::command::{Command, LeaseRef, NodeInfo};
+use pentora_raft::Response;
+use pentora_raft::command::{Author, Command, LeaseRef, NodeInfo, SpecRef, Submission};
 use pentora_raft::state::{Backoff, Preference};
 use proptest::prelude::*;
 
@@ -305,9 +306,41 @@ fn who_comes_while_another_has_everything_has_half_of_it_from_then_on_and_no_job
     assert!(of_a.len() == 12 && of_a.iter().all(|units| (6..=10).contains(units)), "{of_a:?}");
 }
 
+/// By the job's level alone, all that a maker lets wait is served in the turns that its one urgent job brings.
+#[test]
+fn a_makers_aged_jobs_do_not_pass_those_of_another_by_the_turn_of_its_urgent_one() {
+    let submit = |world: &mut World, who: &str, priority| {
+        let author = Author { who: who.into(), from: String::new() };
+        let plain = Submission::plain(SpecRef::Inline(Vec::new()), 1_000_000, 1);
+        let submission = Box::new(Submission { priority, ..plain });
+        match world.apply(Command::SubmitAs { submission, author }) {
+            Response::Submitted { job, .. } => job,
+            other => panic!("{other:?}"),
+        }
+    };
+    for is_alone in [false, true] {
+        let mut world = World::new(&["a"]);
+        let low: Vec<JobId> = (0..20).map(|_| submit(&mut world, "a", Priority::Low)).collect();
+        // After four minutes they are beside critical ones, among what the maker has: one of their class is served.
+        world.now_ms = 240_000;
+        let unit = UnitKey { job: low[0], partition: 0, start: 0 };
+        world.grant(vec![NewLease { unit, end: 1, node: 1, share: Share::default() }]);
+        let critical = submit(&mut world, "a", Priority::Critical);
+        let high = submit(&mut world, if is_alone { "a" } else { "b" }, Priority::High);
+        let order: Vec<JobId> = world.plan(1.0).iter().map(|grant| grant.unit.job).collect();
+        assert_eq!(order.len(), 9, "ten leases, of which one is out");
+        if is_alone {
+            assert_eq!(order, low[1..10], "among its own an aged job is beside the critical one, and the older");
+        } else {
+            assert_eq!(order[..4], [critical, critical, high, high]);
+            assert_eq!(order[4..], low[1..6], "what is left is theirs");
+        }
+    }
+}
+
 /// A state with so many workers and so many jobs that wait, made by commands alone.
 fn large(workers: u64, jobs: u64) -> State {
-    use pentora_raft::command::{NewToken, NodeRole, Proposal, SpecRef, Submission};
+    use pentora_raft::command::{NewToken, NodeRole, Proposal};
     use pentora_raft::{ClusterId, Digest, TokenId};
     let mut state = State::default();
     let mut index = 0;

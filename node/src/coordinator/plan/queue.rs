@@ -6,7 +6,8 @@
 //! anything, and who has just ended a unit does not take the slot again that it left.
 //!
 //! Between queues it is the same, but that a queue ages only while nothing of a priority is served: whoever asks for a thousand jobs lets
-//! most of them wait, and that is nobody else's delay. Urgent jobs pass others between two units, never within one.
+//! most of them wait, and that is nobody else's delay. Nor does an aged job take the turn that an urgent one of its queue brought, unless
+//! it would be served before the other queues all the same. Urgent jobs pass others between two units, never within one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -65,10 +66,13 @@ struct Class {
 struct OfMaker {
     /// What all of them had and have out, for their weights.
     part: u64,
-    /// Those that want work, by level: each with its part; of equal ones, the older first.
-    waiting: BTreeMap<u64, BTreeSet<(u64, JobId, Priority)>>,
+    /// Those that want work, by level and priority: each with its part; of equal ones, the older first.
+    waiting: BTreeMap<(u64, Priority), BTreeSet<(u64, JobId)>>,
     classes: BTreeMap<Priority, Class>,
 }
+
+/// A turn of one of them: the level of what is next of it, what it had, and who it is.
+type Turn = (u64, u64, usize);
 
 impl OfMaker {
     /// The level of what is next of it; `None` where nothing wants work.
@@ -79,10 +83,39 @@ impl OfMaker {
 
     /// Notes a job that wants work.
     fn waits(&mut self, (level, part, job, priority): (u64, u64, JobId, Priority)) {
-        self.waiting.entry(level).or_default().insert((part, job, priority));
+        self.waiting.entry((level, priority)).or_default().insert((part, job));
         if let Some(class) = self.classes.get_mut(&priority) {
             class.waiting += 1;
         }
+    }
+
+    /// Takes out the first of its jobs that is of a class which is before `next`, the turn of another. Beside nobody that is any of
+    /// them; beside others the class that its own turn is by is one at least.
+    fn take(&mut self, maker: usize, next: Option<Turn>) -> Option<Served> {
+        let is_before = |priority: Priority, class: &Class| {
+            next.is_none_or(|next| (aged(priority, class.waited_ms), self.part, maker) < next)
+        };
+        let firsts = self.waiting.iter().filter_map(|((level, priority), jobs)| {
+            let (part, job) = jobs.first()?;
+            let class = self.classes.get(priority)?;
+            is_before(*priority, class).then_some((*level, *part, *job, *priority))
+        });
+        let (level, part, job, priority) = firsts.min()?;
+        self.waiting.get_mut(&(level, priority))?.pop_first();
+        self.classes.get_mut(&priority)?.waiting -= 1;
+        Some(Served { job, level, part, priority, maker })
+    }
+
+    /// Its jobs of a level that want work, in their order.
+    fn at(&self, level: u64) -> impl Iterator<Item = JobId> {
+        let classes = self.waiting.range((level, Priority::Critical)..=(level, Priority::Low));
+        let mut classes: Vec<_> = classes.map(|(_, jobs)| jobs.iter().peekable()).collect();
+        std::iter::from_fn(move || {
+            let firsts = classes.iter_mut().filter_map(|jobs| Some((**jobs.peek()?, jobs)));
+            let ((_, job), jobs) = firsts.min_by_key(|(first, _)| *first)?;
+            jobs.next();
+            Some(job)
+        })
     }
 }
 
@@ -94,8 +127,8 @@ fn aged(priority: Priority, waited_ms: u64) -> u64 {
 /// The jobs that want work, in the order in which they are served.
 pub(super) struct Queue {
     makers: Vec<OfMaker>,
-    /// Whose turn it is: the level of each, what it had, and who it is.
-    turns: BTreeSet<(u64, u64, usize)>,
+    /// Whose turn it is.
+    turns: BTreeSet<Turn>,
 }
 
 impl Queue {
@@ -142,27 +175,17 @@ impl Queue {
     /// The jobs, the most urgent first, and of equal ones those of whoever is next.
     pub(super) fn jobs(&self) -> impl Iterator<Item = JobId> {
         (0..Priority::ALL.len() as u64).flat_map(move |level| {
-            let waiting =
-                self.turns.iter().filter_map(move |(_, _, maker)| self.makers.get(*maker)?.waiting.get(&level));
-            waiting.flatten().map(|(_, job, _)| *job)
+            let makers = self.turns.iter().filter_map(move |(_, _, maker)| self.makers.get(*maker));
+            makers.flat_map(move |of_maker| of_maker.at(level))
         })
     }
 
     pub(super) fn pop(&mut self) -> Option<Served> {
-        let turn = self.turns.pop_first()?;
-        let maker = turn.2;
+        let (_, _, maker) = self.turns.pop_first()?;
         let of_maker = self.makers.get_mut(maker)?;
-        let mut first = of_maker.waiting.first_entry()?;
-        let level = *first.key();
-        let (part, job, priority) = first.get_mut().pop_first()?;
-        if first.get().is_empty() {
-            first.remove();
-        }
-        if let Some(class) = of_maker.classes.get_mut(&priority) {
-            class.waiting -= 1;
-        }
+        let served = of_maker.take(maker, self.turns.first().copied())?;
         self.turns.extend(of_maker.level().map(|level| (level, of_maker.part, maker)));
-        Some(Served { job, level, part, priority, maker })
+        Some(served)
     }
 
     /// Puts a job that got a unit back to its place, and whoever asked for it to theirs.

@@ -7,7 +7,11 @@ use pentora_raft::state::NodeStatus;
 use pentora_raft::{Digest, NodeId};
 
 use super::lacking::{LOST, NOT_HERE};
+use super::silent::moment_for;
 use super::{COPY_WITHIN, Exchange};
+
+/// As large as most chunks are, in bytes.
+const MOST_CHUNKS: u64 = 64 << 10;
 
 /// Why a chunk was not read, with every holder that was tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +79,7 @@ impl Exchange {
             }
             found.is_some()
         };
-        self.silent.ask(self.by_health(holders), 1, ask, is_it).await;
+        self.silent.ask(self.by_health(holders), (1, moment_for(MOST_CHUNKS)), ask, is_it).await;
         found.ok_or(NotFetched { digest, tried })
     }
 

@@ -13,9 +13,10 @@ use futures::stream::FuturesUnordered;
 use pentora_raft::NodeId;
 use tokio::time::{Instant, sleep_until};
 
-/// How long a node is waited for before another is asked beside it: above any disk and line that work, in which a chunk of some 100 kB
-/// is there.
+/// How long a node is waited for before another is asked beside it: above any disk and line that work.
 const MOMENT: Duration = Duration::from_secs(1);
+/// What a thin line carries in a second, in bytes. A large chunk on its way is not sent to others as well, which would take the line from it.
+const THIN_LINE: u64 = 64 << 10;
 /// How long it is asked last: with members that beat each second or two, the leader knows more by then.
 const REMEMBERED: Duration = Duration::from_secs(15);
 
@@ -23,13 +24,19 @@ const REMEMBERED: Duration = Duration::from_secs(15);
 #[derive(Debug, Clone, Default)]
 pub(super) struct Silent(Arc<Mutex<BTreeMap<NodeId, Instant>>>);
 
+/// How long a node is waited for that is sent so many bytes, or that may give as many.
+pub(super) fn moment_for(bytes: u64) -> Duration {
+    MOMENT + Duration::from_millis(bytes.saturating_mul(1000) / THIN_LINE)
+}
+
 impl Silent {
     /// Asks `nodes` in their order, those that were silent lately last, until `wanted` of them have answered what `is_yes` takes, or all
-    /// have answered. Others are asked beside those that are silent; what is under way at the end is given up. Cancel-safe where `ask` is.
+    /// have answered. Others are asked beside those that are silent for `moment`; what is under way at the end is given up. Cancel-safe where
+    /// `ask` is.
     pub(super) async fn ask<T, F: Future<Output = T>>(
         &self,
         mut nodes: Vec<NodeId>,
-        wanted: usize,
+        (wanted, moment): (usize, Duration),
         ask: impl Fn(NodeId) -> F,
         mut is_yes: impl FnMut(NodeId, T) -> bool,
     ) {
@@ -42,7 +49,7 @@ impl Silent {
             while hopes.len() < lacks
                 && let Some(node) = next.next()
             {
-                hopes.push_back((Instant::now() + MOMENT, node));
+                hopes.push_back((Instant::now() + moment, node));
                 let answer = ask(node);
                 under_way.push(async move { (node, answer.await) });
             }
@@ -107,8 +114,14 @@ mod tests {
             yes.extend(is_yes.then_some(node));
             is_yes
         };
-        silence.ask(vec![1, 2, 3, 4], wanted, ask, &mut take).await;
+        silence.ask(vec![1, 2, 3, 4], (wanted, MOMENT), ask, &mut take).await;
         (asked.into_inner(), yes, begun.elapsed())
+    }
+
+    #[test]
+    fn what_is_large_has_longer() {
+        let seconds = [0, 64 << 10, 64 << 20].map(|bytes| moment_for(bytes).as_secs());
+        assert_eq!(seconds, [1, 2, 1025]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -4,7 +4,8 @@
 //! There are two files in turn. Once one is long enough the other is begun; then everything that was written is synced beside
 //! ongoing work, and the first is emptied. What is found in them at a start may not have reached its file before a crash, and is
 //! written there again. A record is its length, the chunk's name and its bytes; the name tells whether they are whole. What is damaged is
-//! passed over (`Records`), so that it takes nothing behind it along.
+//! passed over (`Records`), so that it takes nothing behind it along. A file that was not looked through to its end stays under another
+//! name, for whoever wants to look: one at most.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use pentora_raft::{Digest, kill_point};
 
-use super::records::Records;
+use super::records::{Records, TORN_BYTES_MAX};
 
 /// The longest chunk that is written twice, in bytes. Ours: below this the sync costs more than the bytes.
 pub(super) const SMALL_BYTES_MAX: usize = 64 << 10;
@@ -29,6 +30,8 @@ const EMPTIED_AFTER: Duration = if cfg!(test) { Duration::from_millis(300) } els
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// Their names, which are none of a chunk.
 const NAMES: [&str; 2] = ["journal.0", "journal.1"];
+/// The name of the last one that was not looked through to its end.
+const GIVEN_UP: &str = "journal.damaged";
 
 /// The journal of a directory of chunks.
 #[derive(Debug)]
@@ -95,10 +98,21 @@ impl Journal {
         let root = Root::open(directory)?;
         let left: Vec<PathBuf> = paths(directory).into_iter().filter(|path| path.exists()).collect();
         // What cannot be read or written again keeps nothing else from it.
-        let done = left.iter().map(|path| read_again(path, &write)).fold(Ok(()), Result::and);
+        let (mut done, mut given_up) = (Ok(()), Vec::new());
+        for path in &left {
+            let is_looked_through = read_again(path, &write);
+            if matches!(is_looked_through, Ok(false)) {
+                given_up.push(path);
+            }
+            done = done.and(is_looked_through.map(drop));
+        }
         // A process that was killed has left whole files that are not on the disk yet.
         let done = if left.is_empty() { done } else { done.and_then(|()| root.sync_all()) };
-        let done = done.and_then(|()| left.iter().try_for_each(std::fs::remove_file));
+        let put_away = |path: &PathBuf| match given_up.contains(&path) {
+            true => std::fs::rename(path, directory.join(GIVEN_UP)),
+            false => std::fs::remove_file(path),
+        };
+        let done = done.and_then(|()| left.iter().try_for_each(put_away));
         if let Err(error) = &done {
             tracing::error!(%error, "small results of an earlier run may be missing here; what is written now is synced file by file");
         }
@@ -251,8 +265,8 @@ fn begin(directory: &Path, at: usize) -> io::Result<File> {
     Ok(file)
 }
 
-/// Gives `write` the whole records of a file.
-fn read_again(path: &Path, write: &impl Fn(Digest, &Bytes) -> io::Result<()>) -> io::Result<()> {
+/// Gives `write` the whole records of a file. Answers whether it was looked through to its end.
+fn read_again(path: &Path, write: &impl Fn(Digest, &Bytes) -> io::Result<()>) -> io::Result<bool> {
     let mut done = Ok(());
     let mut records = Records::new(std::fs::read(path)?.into());
     for (digest, bytes) in &mut records {
@@ -262,5 +276,16 @@ fn read_again(path: &Path, write: &impl Fn(Digest, &Bytes) -> io::Result<()>) ->
         let bytes = records.passed_over;
         tracing::error!(path = %path.display(), bytes, "a journal of small results is damaged; what stands behind that is read");
     }
-    done
+    let bytes = records.left_over;
+    if records.has_given_up {
+        let kept = path.with_file_name(GIVEN_UP);
+        tracing::warn!(
+            path = %path.display(), bytes, kept = %kept.display(),
+            "the end of a journal of small results is damaged and was not looked through; it is kept under another name"
+        );
+    } else if bytes > TORN_BYTES_MAX {
+        // Less than that is what a crash leaves of chunks that nobody was told are kept.
+        tracing::warn!(path = %path.display(), bytes, "the end of a journal of small results is damaged; nothing whole is in it");
+    }
+    done.map(|()| !records.has_given_up)
 }

@@ -4,26 +4,33 @@ use bytes::Bytes;
 use pentora_raft::Digest;
 
 use super::journal::SMALL_BYTES_MAX;
+use super::small::TOGETHER_MAX;
 
 /// A record's length and its chunk's name.
 const HEAD: usize = 4 + 32;
 /// So many bytes are held against a name at most while the next whole record is looked for: ten times the longest journal. What was
 /// scanned may have been made to look like many heads.
 const HELD_AGAINST_MAX: usize = 320 << 20;
+/// The most bytes that are written at once, and so that a crash leaves torn at the end.
+pub(super) const TORN_BYTES_MAX: usize = TOGETHER_MAX * (HEAD + SMALL_BYTES_MAX);
 
 /// The whole records of a journal, in order. One that is damaged is passed over: by its length where that leads to a whole one, or to
-/// the end, and otherwise to the next place at which one begins. What is behind the last one came to nothing.
+/// the end, and otherwise to the next place at which one begins. What is behind the last one came to nothing, as far as it was looked through.
 #[derive(Debug)]
 pub(super) struct Records {
     bytes: Bytes,
     /// The bytes between whole records.
     pub(super) passed_over: usize,
+    /// The bytes behind the last whole one, once there are no more.
+    pub(super) left_over: usize,
+    /// Whether those were not looked through to their end: there may be whole ones among them.
+    pub(super) has_given_up: bool,
     left_to_hold: usize,
 }
 
 impl Records {
     pub(super) fn new(bytes: Bytes) -> Self {
-        Self { bytes, passed_over: 0, left_to_hold: HELD_AGAINST_MAX }
+        Self { bytes, passed_over: 0, left_over: 0, has_given_up: false, left_to_hold: HELD_AGAINST_MAX }
     }
 
     /// How many bytes the record takes that begins so far on, by its own word, where all of them are there.
@@ -51,7 +58,11 @@ impl Records {
         }
         for at in 1..self.bytes.len() {
             let Some(length) = self.length(at) else { continue };
-            self.left_to_hold = self.left_to_hold.checked_sub(length)?;
+            let Some(left) = self.left_to_hold.checked_sub(length) else {
+                self.has_given_up = true;
+                return None;
+            };
+            self.left_to_hold = left;
             if let Some((record, length)) = self.whole(at) {
                 return Some((record, at, length));
             }
@@ -64,9 +75,10 @@ impl Iterator for Records {
     type Item = (Digest, Bytes);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (record, at, length) = match self.whole(0) {
-            Some((record, length)) => (record, 0, length),
-            None => self.behind_damage()?,
+        let found = self.whole(0).map(|(record, length)| (record, 0, length)).or_else(|| self.behind_damage());
+        let Some((record, at, length)) = found else {
+            self.left_over += std::mem::take(&mut self.bytes).len();
+            return None;
         };
         self.passed_over += at;
         drop(self.bytes.split_to(at + length));
@@ -113,9 +125,26 @@ mod tests {
         assert_eq!(read(|all| all.truncate(all.len() - 1)), (four.clone(), 0));
         assert_eq!(read(|all| *all.last_mut().unwrap() = 0), (four, 0), "its place is there and it is not");
         assert_eq!(Records::new(Bytes::new()).count(), 0);
-        assert_eq!(Records::new(vec![0; 8 << 20].into()).count(), 0);
+    }
+
+    /// How many whole records are found, how many bytes are left over, and whether it was given up.
+    fn left(bytes: Vec<u8>) -> (usize, usize, bool) {
+        let mut records = Records::new(bytes.into());
+        let found = records.by_ref().count();
+        assert!(records.next().is_none(), "it stays at its end");
+        (found, records.left_over, records.has_given_up)
+    }
+
+    #[test]
+    fn what_is_left_over_is_counted_and_told_apart_from_what_was_not_looked_through() {
+        let half = |text: &str| record(text)[..HEAD].to_vec();
+        assert_eq!(left(record("one")), (1, 0, false));
+        assert_eq!(left([record("one"), half("two")].concat()), (1, HEAD, false), "a torn end");
+        assert_eq!(left(vec![0; 8 << 20]), (0, 8 << 20, false));
         // Every place looks like the head of a long one.
-        let mut zeros = Records::new([0, 0, 1, 0].repeat(2 << 20).into());
-        assert_eq!(zeros.by_ref().count(), 0);
+        let heads = [0, 0, 1, 0].repeat(2 << 20);
+        assert_eq!(left(heads.clone()), (0, 8 << 20, true));
+        let behind = record("two");
+        assert_eq!(left([record("one"), heads, behind.clone()].concat()), (1, (8 << 20) + behind.len(), true));
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use pentora_raft::{Digest, kill_point};
@@ -15,7 +16,7 @@ use super::{ChunkStore, Place, Put, StoreError, lock};
 use crate::durable_file::{Draft, Readers};
 
 /// Chunks that are written together at most.
-const TOGETHER_MAX: usize = 256;
+pub(super) const TOGETHER_MAX: usize = 256;
 
 /// Small chunks that wait until those before them are written.
 #[derive(Debug, Default)]
@@ -123,7 +124,8 @@ impl ChunkStore {
         puts
     }
 
-    /// Has chunks that were removed go from the journal as well, beside whatever goes on.
+    /// Has chunks that were removed go from the journal as well, beside whatever goes on. For a thread that may wait: whoever writes holds
+    /// the journal for as long as the disk takes.
     pub(super) fn see_to_removed(&self) {
         let Place::Directory { journal, .. } = &*self.0 else { return };
         if !lock(journal).removed() {
@@ -132,17 +134,26 @@ impl ChunkStore {
         let place = Arc::downgrade(&self.0);
         drop(TaskTracker::new().spawn(async move {
             while let Some(store) = place.upgrade().map(ChunkStore) {
-                let Place::Directory { journal, .. } = &*store.0 else { return };
-                let pause = match lock(journal).after_removal() {
-                    AfterRemoval::Nothing => return,
-                    AfterRemoval::Empty(retired) => return store.empty(Some(retired)),
-                    AfterRemoval::Later(pause) => pause,
-                };
+                let Ok(Some(pause)) = store.apart(Self::look_after_removal).await else { return };
                 // Whoever closes the store does not wait for this.
                 drop(store);
                 tokio::time::sleep(pause).await;
             }
         }));
+    }
+
+    /// Does what is due about chunks that were removed, and answers when that is to be looked at again, if it is.
+    fn look_after_removal(&self) -> Option<Duration> {
+        let Place::Directory { journal, .. } = &*self.0 else { return None };
+        let after = lock(journal).after_removal();
+        match after {
+            AfterRemoval::Nothing => None,
+            AfterRemoval::Empty(retired) => {
+                self.empty(Some(retired));
+                None
+            }
+            AfterRemoval::Later(pause) => Some(pause),
+        }
     }
 
     /// Empties a journal that takes no more, beside whatever goes on.

@@ -118,9 +118,8 @@ impl Exchange {
             return false;
         }
         for name in expect.capture_names().flatten() {
-            if let Some(value) = found.name(name).filter(|value| !value.is_empty()) {
-                captures.insert(name.to_owned(), text_of(value.as_bytes()));
-            }
+            let text = found.name(name).map(|value| text_of(value.as_bytes()));
+            captures.extend(text.filter(|text| !text.trim().is_empty()).map(|text| (name.to_owned(), text)));
         }
         true
     }

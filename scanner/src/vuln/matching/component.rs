@@ -147,9 +147,18 @@ fn server(service: &Service, own: &[&Cpe], confidence: u8) -> Option<Component> 
     let version = told.or_else(|| own.iter().find_map(|cpe| cpe.full_version()));
     let name = name.unwrap_or(&service.name).to_owned();
     let whole = service.facts.iter().find(|(name, _)| name == FACT_VERSION_TOLD).map(|(_, whole)| whole);
-    let is_longer = |whole: &&String| version.as_deref().is_some_and(|version| whole.starts_with(version));
+    let is_longer = |whole: &&String| {
+        let behind = version.as_deref().and_then(|version| whole.strip_prefix(version));
+        behind.is_some_and(|behind| !is_makers_build(behind))
+    };
     let told = whole.filter(is_longer).cloned();
     Some(Component { name, version, told, entry, keys, confidence, is_server: true })
+}
+
+/// Whether what stands behind a version is the makers' own number of a build, or its commit, as ZooKeeper and ScreenConnect tell: `-1569965`,
+/// `-2d71af4`. A packager's revision is shorter.
+fn is_makers_build(behind: &str) -> bool {
+    behind.strip_prefix('-').is_some_and(|build| build.len() >= 4 && build.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// Whether a CPE name is of the server itself, not of something in it.

@@ -239,7 +239,7 @@ fn what_stands_in_one_word_with_a_version_says_who_has_built_it() {
         assert_eq!(all, [("13".to_owned(), "nginx 1.20.0".to_owned(), false)], "{whole}");
     }
     // A word of another version is none of this one, and a build of the makers' stays counted.
-    for whole in ["1.21.9-RH", "1.20.0-log", "1.20.0"] {
+    for whole in ["1.21.9-RH", "1.20.0-log", "1.20.0", "1.20.0-3123", "1.20.0-2d71af4"] {
         assert!(found(&told("1.20.0", whole, None)).iter().all(|(_, _, is_counted)| *is_counted), "{whole}");
     }
     let subject = &Subject::all_of(&told("9.11.5-P4", "9.11.5-P4-5.1+deb10u9-Debian", Some("5.1+deb10u9-Debian")))[0];

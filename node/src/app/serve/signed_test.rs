@@ -70,7 +70,8 @@ impl Target {
 async fn granted(leader: &TestNode, node: NodeId, spec: &ScanSpec) -> Option<String> {
     // No planner gives it to anybody: the only node that may have it takes nothing more.
     let change = PolicyChange { region: Some("apart".into()), ..PolicyChange::default() };
-    for command in [Command::SetPolicy { node, change }, Command::DrainNode { node, draining: true }] {
+    for command in [Command::SetPolicy { node, change: Box::new(change) }, Command::DrainNode { node, draining: true }]
+    {
         leader.proposer.propose(command).await.unwrap();
     }
     let needs = Needs { region: Some("apart".into()), ..Needs::default() };

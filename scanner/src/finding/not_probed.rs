@@ -263,7 +263,8 @@ mod tests {
         let json = serde_json::to_string(&counts).unwrap();
         assert_eq!(json, r#"{"no-route":256,"gateway-silent":3}"#);
         assert_eq!(serde_json::from_str::<NotProbedCounts>(&json).unwrap(), counts);
-        serde_json::from_str::<NotProbedCounts>(r#"{"tired":1}"#).unwrap_err();
+        let later: NotProbedCounts = serde_json::from_str(r#"{"no-route":2,"of-a-later-release":1}"#).unwrap();
+        assert_eq!((later.of(NotProbed::NoRoute), later.total()), (2, 3), "a reason that is not known is one as well");
     }
 
     #[test]

@@ -76,7 +76,7 @@ async fn granted(leader: &TestNode, node: NodeId, spec: &ScanSpec) -> Option<Str
         spec: SpecRef::Inline(spec::encode(spec)),
         partitions: vec![Partition { target_count: 1, needs }],
         priority: Priority::Normal,
-        limits: JobLimits { max_attempts: 1, ..JobLimits::default() },
+        limits: JobLimits { max_attempts: 20, ..JobLimits::default() },
         via: FIRST_NODE,
         idempotency_key: None,
         title: "by a rogue".into(),

@@ -7,7 +7,7 @@
 //! comes on top, and 5 % is the promise.
 //!
 //! A probe that is answered makes this machine send more: acknowledgements, resets, requests, which the kernel sends when it has
-//! them. They are owed ([`RateCap::owe`]): no probe goes before slots were taken for them, so that packets of all kinds keep the
+//! them. They are owed (`RateCap::owe`): no probe goes before slots were taken for them, so that packets of all kinds keep the
 //! rate.
 //!
 //! [`RateCap`] is the part that units of a job share and that the job's owner turns live; it holds the job's caps per
